@@ -1,0 +1,221 @@
+"""Recipe: YAML file <-> frozen dataclasses. A setting is written once, here; flags and files derive from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from slmbench.core import BadInput
+
+T = TypeVar("T")
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test set of a recipe: a split of the task or a JSONL file, and the prompt it is asked with."""
+
+    split: str
+    prompt: Literal["plain", "schema"] = "plain"
+    base: bool = True
+    """Whether the base model answers it too."""
+
+    @property
+    def name(self) -> str:
+        """What the set is called in folders and tables: a split's own name, a file's name without `.jsonl`."""
+        return Path(self.split).name.removesuffix(".jsonl")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where examples come from. A name is a split of the task; anything with a `/` or a suffix is a file."""
+
+    train: str = "train"
+    validation: float = 126
+    """Rows taken from train: a number of rows from 1 up, a share below 1."""
+    tests: tuple[Test, ...] = (Test("test"),)
+    schemas: str | None = None
+    """Folder of `<schema_id>.json`, for files whose rows carry none; without it schemas are inferred from the rows."""
+    limit: int | None = None
+    """At most so many training and test rows, for a first look."""
+    max_tokens: int = 4096
+    over_long: Literal["error", "skip"] = "error"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA (Hu et al. 2021, arXiv:2106.09685): `W + alpha / r * B A` on the named projections."""
+
+    r: int = 16
+    alpha: float = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = PROJECTIONS
+
+
+@dataclass(frozen=True)
+class Training:
+    """AdamW with a cosine schedule after a linear warm-up."""
+
+    epochs: int = 3
+    learning_rate: float = 2e-4
+    warmup: float = 0.1
+    """Share of the updates."""
+    update_examples: int = 32
+    """Examples an update: the effective batch, whatever the memory."""
+    micro_tokens: int = 2048
+    """Padded tokens a forward pass; memory follows this, the result does not."""
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Greedy decoding. An answer may be `budget_factor` x the gold's tokens + `budget_extra` long."""
+
+    budget_factor: float = 1.5
+    budget_extra: int = 32
+    batch_tokens: int = 12288
+    """Key-value positions held at once: rows x (prompt + budget)."""
+    latency_rows: int = 12
+    """Rows of each model on the first test set that are run again one at a time, for latency and first-token time."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a model, and nothing that does not."""
+
+    name: str
+    base: str = "smollm2-135m"
+    task: str = "edge_json"
+    prompt: Literal["plain", "schema"] = "plain"
+    seed: int = 42
+    data: Data = field(default_factory=Data)
+    adapter: Adapter = field(default_factory=Adapter)
+    train: Training = field(default_factory=Training)
+    evaluate: Evaluation = field(default_factory=Evaluation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, every key written out."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    def digest(self) -> str:
+        """SHA-256 of the settings."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `--set a.b=value` changes (values are YAML).
+
+    Raises BadInput for a missing file, broken YAML, an unknown key (naming the nearest), a value of the wrong type.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); give a recipe such as recipes/*.yaml.") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: byte {error.start} is not UTF-8; save the recipe as UTF-8.") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f":{place.line + 1}" if place else ""
+        raise BadInput(f"{path}{line}: not YAML ({getattr(error, 'problem', error)}); correct the line.") from None
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path}: a recipe is a mapping of settings, this is {type(raw).__name__}; see recipes/*.yaml.")
+    for change in changes or []:
+        _apply(raw, change)
+    recipe = _build(Recipe, raw, str(path), "")
+    _check(recipe, str(path))
+    return recipe
+
+
+def _apply(raw: dict[str, Any], change: str) -> None:
+    key, found, text = change.partition("=")
+    if not found:
+        raise BadInput(f"--set {change}: write it as key=value, for example --set train.epochs=1.")
+    *parents, last = key.strip().split(".")
+    place = raw
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise BadInput(f"--set {change}: {parent} holds one value, not settings.")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadInput(f"--set {change}: {text!r} is not a YAML value; quote it.") from None
+
+
+def _build(cls: type[T], raw: Any, where: str, path: str) -> T:
+    if not isinstance(raw, dict):
+        raise BadInput(f"{where}: {path or 'the recipe'} must be a mapping of settings, not {raw!r}.")
+    hints = typing.get_type_hints(cls)
+    for key in raw:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(hints)}."
+            raise BadInput(f"{where}: unknown key {path}{key}; {hint}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name, spec in fields.items():
+        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        if required and name not in raw:
+            raise BadInput(f"{where}: {path}{name} is missing; add it.")
+    return cls(**{key: _convert(hints[key], value, where, f"{path}{key}") for key, value in raw.items()})
+
+
+def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
+    """`value` as the type `hint`, for the few types that a recipe uses."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), value, where, f"{path}.")
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], item, where, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, where, path)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 2e-4 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if (hint is float and number) or (hint is int and number and value == int(value)):
+        return int(value) if hint is int or value == int(value) else value
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    wanted = " or ".join(map(repr, arguments)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    raise BadInput(f"{where}: {path} must be {wanted}, not {value!r}.")
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    """The bounds that types cannot say."""
+    bounds = {
+        "adapter.r": recipe.adapter.r >= 1,
+        "adapter.dropout": 0 <= recipe.adapter.dropout < 1,
+        "train.epochs": recipe.train.epochs >= 1,
+        "train.learning_rate": 0 < recipe.train.learning_rate < 1,
+        "train.warmup": 0 <= recipe.train.warmup <= 1,
+        "train.update_examples": recipe.train.update_examples >= 1,
+        "train.micro_tokens": recipe.train.micro_tokens >= 1,
+        "data.validation": recipe.data.validation >= 0,
+        "data.max_tokens": recipe.data.max_tokens >= 8,
+        "data.limit": recipe.data.limit is None or recipe.data.limit >= 4,
+        "data.tests": len(recipe.data.tests) >= 1,
+        "evaluate.budget_factor": recipe.evaluate.budget_factor >= 1,
+        "name": recipe.name.replace("-", "").replace("_", "").replace(".", "").isalnum() and recipe.name[0] != ".",
+    }
+    for key, good in bounds.items():
+        if not good:
+            raise BadInput(f"{where}: {key} is out of bounds; see `slmbench run --help` and recipes/*.yaml.")

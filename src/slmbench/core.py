@@ -1,0 +1,89 @@
+"""The nouns that every other module speaks of, and the two errors that a user may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from slmbench.metrics import Score
+
+Finish = Literal["stop", "length", "error"]
+
+
+class SlmbenchError(Exception):
+    """Something failed that the input is not to blame for (a full disk, no network). One sentence; exit code 1."""
+
+    exit_code = 1
+
+
+class BadInput(SlmbenchError):
+    """The input is wrong. One sentence: what, where (file, line, key), what to do; exit code 2."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text, the schema it is read under, and the value it must become.
+
+    `tags` holds strings to slice by: `complexity` (simple, medium, complex or unlabelled), `style`, `split`.
+    """
+
+    id: str
+    text: str
+    schema_id: str
+    schema: Mapping[str, Any]
+    target: Any
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a backend is asked: prompt token ids and the number of tokens it may answer with."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a backend answered.
+
+    `finish` is `stop` (it wrote its end token), `length` (it was cut at its limit) or `error`. Times are seconds;
+    `first_token_s` is known at batch 1 only, and `total_s` is the batch's wall time, so latency is read at batch 1.
+    """
+
+    id: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Finish
+    prompt_tokens: int
+    output_tokens: int
+    first_token_s: float | None
+    total_s: float
+    batch: int
+    constraint: str = "free"
+
+
+class Backend(Protocol):
+    """Anything that generates: completions come in the order that suits the backend, each carrying its request's id."""
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]: ...
+
+
+class Task(Protocol):
+    """A benchmark as a value: how to load its splits and how to score one example."""
+
+    name: str
+    version: str
+
+    def splits(self) -> list[str]: ...
+
+    def load(self, split: str) -> list[Example]: ...
+
+    def score(self, example: Example, completion: Completion) -> Score: ...
+
+    def summarize(self, samples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]: ...

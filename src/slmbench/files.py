@@ -1,0 +1,131 @@
+"""Writes that survive a kill or a full disk, and reads that survive the write that did not.
+
+A file is either the old one or the new one (`write_atomic`); a log of JSON lines keeps every whole line
+(`Appender`, `read_jsonl_tolerant`), however the process that wrote it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from slmbench.core import BadInput, SlmbenchError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Put `data` (text as UTF-8) at `path` whole or not at all: a temporary file beside it, fsync, rename.
+
+    Makes missing parent folders. Raises SlmbenchError, and leaves what was at `path` as it was, when the disk is
+    full or the place cannot be written.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            with temporary.open("xb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+class Appender:
+    """Appends JSON values to a JSONL file, each line on the disk before `append` returns.
+
+    Opening removes a torn last line, so that a resumed file never holds half a row. Use as a context manager.
+
+    >>> with Appender(Path("samples.jsonl")) as samples:  # doctest: +SKIP
+    ...     samples.append({"id": "a", "text": "..."})
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle: BinaryIO = path.open("a+b")
+            self._handle.seek(0)
+            whole = _whole_length(self._handle.read())
+            self._handle.truncate(whole)
+            self._handle.seek(whole)
+
+    def append(self, value: Any) -> None:
+        """Write one line. Raises SlmbenchError when the disk is full; the lines before it stay."""
+        line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        with write_errors(self.path):
+            self._handle.write(line.encode("utf-8"))
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
+
+    def close(self) -> None:
+        """Close the file; harmless when it is closed already."""
+        with write_errors(self.path):
+            self._handle.close()
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_jsonl_tolerant(path: Path) -> list[Any]:
+    """The values of a JSONL file that `Appender` wrote, without a torn last line; [] if there is no file.
+
+    Raises BadInput when a line other than the last is broken: that is damage, not an interrupted write.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}): give a readable file") from error
+    values: list[Any] = []
+    for number, line in enumerate(content[: _whole_length(content)].split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise BadInput(
+                f"{path}:{number}: this line is damaged ({error}): delete the line to go on without it"
+            ) from error
+    return values
+
+
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError from writing at `path` into a SlmbenchError of one sentence with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SlmbenchError(f"{path}: the disk is full: free some space and give the same command again") from error
+        reason = error.strerror or str(error)
+        raise SlmbenchError(
+            f"{path}: cannot be written ({reason}): choose another place or change its rights"
+        ) from error
+
+
+def _whole_length(content: bytes) -> int:
+    """The number of leading bytes that are whole lines: all but a last line that was cut short."""
+    end = content.rfind(b"\n") + 1
+    start = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    try:
+        if content[start:end].strip():
+            json.loads(content[start:end])
+    except ValueError:
+        return start
+    return end

@@ -1,0 +1,324 @@
+"""From a recipe to a finished run, one stage after another; every stage is skipped where it was done before."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slmbench import memory, models
+from slmbench.compare import compare, table
+from slmbench.config import Recipe, Test
+from slmbench.core import BadInput, Example, Task
+from slmbench.data import data_hash, read_examples, train_validation
+from slmbench.evaluate import evaluate, request, spread
+from slmbench.files import read_jsonl_tolerant
+from slmbench.publish import build_record, card, report, split_record
+from slmbench.runs import Run, read_json_file
+from slmbench.template import Encoded, encode, prompt_hash
+from slmbench.weights import BaseModel, file_sha256
+
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their token ids, in one order; `skipped` were over the length limit and left out, as asked."""
+
+    examples: list[Example]
+    encoded: list[Encoded]
+    skipped: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of a split."""
+        return {"sha256": data_hash(self.examples), "rows": len(self.examples), "skipped": self.skipped}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with everything it names found, read and hashed."""
+
+    recipe: Recipe
+    base: BaseModel
+    tokenizer: Any
+    task: Task
+    train: Split
+    validation: Split
+    tests: dict[str, Split]
+    run: Run
+
+    def test(self, name: str) -> Test:
+        return next(test for test in self.recipe.data.tests if test.name == name)
+
+
+def say(line: str = "") -> None:
+    """Progress goes to standard error; standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def smoke(recipe: Recipe) -> Recipe:
+    """The same recipe on 24 examples: every stage, no meaningful figure."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}-smoke",
+        data=replace(recipe.data, limit=24, validation=4 if recipe.data.validation else 0, tests=recipe.data.tests[:1]),
+        train=replace(recipe.train, epochs=1, update_examples=8),
+        evaluate=replace(recipe.evaluate, latency_rows=2),
+    )
+
+
+def load_task(name: str) -> Task:
+    """The task `slmbench.tasks.NAME`: the module's name is the registry. Raises BadInput for one there is none of."""
+    known = sorted(p.name for p in (Path(__file__).parent / "tasks").iterdir() if (p / "__init__.py").exists())
+    if name not in known:
+        raise BadInput(f"task {name}: there is no such task; take one of {', '.join(known)}.")
+    task: Task = importlib.import_module(f"slmbench.tasks.{name}").TASK
+    return task
+
+
+def make_plan(recipe: Recipe, runs: Path) -> Plan:
+    """Find the base weights, read and encode the data. Raises BadInput for whatever is wrong with either."""
+    base = models.find(recipe.base)
+    say(f"base      {base.name}: {base.origin}, {base.parameters / 1e6:.0f} M parameters, sha256 {base.sha256[:12]}")
+    tokenizer = models.load_tokenizer(base)
+    task = load_task(recipe.task)
+    examples = load_examples(recipe, task, recipe.data.train, recipe.data.limit)
+    held: list[Example] = []
+    if recipe.data.validation:
+        examples, held = train_validation(examples, recipe.data.validation, recipe.seed)
+    train = encoded_split(recipe, tokenizer, examples, recipe.prompt, "train")
+    validation = encoded_split(recipe, tokenizer, held, recipe.prompt, "validation")
+    tests = {
+        test.name: encoded_split(
+            recipe,
+            tokenizer,
+            load_examples(recipe, task, test.split, recipe.data.limit and recipe.data.limit // 3),
+            test.prompt,
+            test.name,
+        )
+        for test in recipe.data.tests
+    }
+    parts = {"train": train, "validation": validation, **tests}
+    for name, part in parts.items():
+        tokens = sum(len(row.ids) for row in part.encoded)
+        left_out = f", {part.skipped} over {recipe.data.max_tokens} tokens left out" if part.skipped else ""
+        say(f"data      {name}: {len(part.examples)} examples, {tokens:,} tokens{left_out}")
+    identity = json.dumps(
+        [recipe.to_dict(), base.sha256, {name: part.facts() for name, part in parts.items()}], sort_keys=True
+    )
+    run = Run(runs / recipe.name, hashlib.sha256(identity.encode()).hexdigest())
+    return Plan(recipe, base, tokenizer, task, train, validation, tests, run)
+
+
+def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
+    """A split of the task by its name, else a file; at most `limit` rows, evenly spaced."""
+    if source in task.splits():
+        examples = task.load(source)
+    else:
+        schemas = Path(recipe.data.schemas) if recipe.data.schemas else None
+        examples = read_examples(Path(source), schemas=schemas, split=Path(source).stem)
+    return [examples[i] for i in spread(len(examples), limit)] if limit else examples
+
+
+def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], style: Any, name: str) -> Split:
+    """Tokenise; rows over `data.max_tokens` are an error naming the first, or left out where training says `skip`."""
+    rows = [encode(example, tokenizer, style) for example in examples]
+    long = [row for row in rows if len(row.ids) > recipe.data.max_tokens]
+    if long and recipe.data.over_long == "error":
+        raise BadInput(
+            f"{name}: {long[0].id} has {len(long[0].ids)} tokens, over data.max_tokens = {recipe.data.max_tokens}"
+            f" ({len(long)} such rows); raise it, or set data.over_long: skip to leave them out."
+        )
+    if not long or name not in ("train", "validation"):  # a test set is never thinned: its long rows count
+        return Split(list(examples), rows)
+    kept = [(e, r) for e, r in zip(examples, rows, strict=True) if len(r.ids) <= recipe.data.max_tokens]
+    if not kept:
+        raise BadInput(f"{name}: every row is over data.max_tokens = {recipe.data.max_tokens}; raise it.")
+    return Split([e for e, _ in kept], [r for _, r in kept], len(long))
+
+
+def train_stage(plan: Plan) -> None:
+    """Train the adapter and write it with its tokenizer."""
+    if plan.run.done("train"):
+        return
+    from slmbench import train
+
+    with plan.run.stage("train"):
+        dtype = train.precision(plan.recipe)
+        model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
+        folder = plan.run.folder
+        trainer = train.Trainer(
+            plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
+            folder / "train", plan.run.identity,
+        )  # fmt: skip
+        figures = trainer.run()
+        models.save_adapter(model, folder / "adapter", plan.base)
+        plan.tokenizer.save_pretrained(folder / "tokenizer")
+        plan.run.note("training", figures)
+    note_memory(plan)
+    del model, trainer
+    gc.collect()
+    (folder / "train" / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -> None:
+    """Answer every test set with the base (`kind` "base") or the adapter ("tuned"), as far as that is not done."""
+    wanted = [
+        name
+        for name in (splits or plan.tests)
+        if (kind == "tuned" or plan.test(name).base) and not plan.run.done(f"{kind}/{name}")
+    ]
+    if not wanted:
+        return
+    from slmbench.backends.hf import HfBackend
+
+    model = models.load_model(plan.base, "fp32", memory.best_device())
+    if kind == "tuned":
+        model = models.load_adapter(model, plan.run.folder / "adapter", plan.base).merge_and_unload()
+    settings = plan.recipe.evaluate
+    many = HfBackend(model, plan.tokenizer, settings.batch_tokens)
+    single = HfBackend(model, plan.tokenizer, rows=1)
+    for name in wanted:
+        split, path = plan.tests[name], plan.run.folder / kind / f"{name}.jsonl"
+        with plan.run.stage(f"{kind}/{name}"):
+            evaluate(plan.task, many, split.examples, split.encoded, settings, path, f"{kind} {name}")
+        if name == next(iter(plan.tests)) and settings.latency_rows:
+            rows = spread(len(split.examples), settings.latency_rows)
+            with plan.run.stage(f"{kind}/latency"):
+                # A warm-up: the first answer of a process pays for allocations that no later one does.
+                list(single.generate([replace(request(split.encoded[0], settings), max_new_tokens=8)]))
+                evaluate(
+                    plan.task, single, [split.examples[i] for i in rows], [split.encoded[i] for i in rows], settings,
+                    path.with_suffix(".timed.jsonl"), f"{kind} one at a time",
+                )  # fmt: skip
+    note_memory(plan)
+    del model, many, single
+    gc.collect()
+
+
+def note_memory(plan: Plan) -> None:
+    """Keep the most memory that any process of this run has held."""
+    plan.run.note("peak_memory_gib", round(max(memory.peak_rss_gib(), plan.run.state.get("peak_memory_gib", 0)), 3))
+
+
+def samples_of(folder: Path, split: str) -> dict[str, list[Sample]]:
+    """The stored samples of one test set: `tuned`, and `base`, `timed`, `base_timed` where they were taken."""
+    places = {
+        "tuned": f"tuned/{split}.jsonl",
+        "base": f"base/{split}.jsonl",
+        "timed": f"tuned/{split}.timed.jsonl",
+        "base_timed": f"base/{split}.timed.jsonl",
+    }
+    found = {stage: read_jsonl_tolerant(folder / place) for stage, place in places.items()}
+    return {stage: samples for stage, samples in found.items() if samples}
+
+
+def publish_stage(plan: Plan) -> dict[str, Any]:
+    """Fold the stored samples into record, card, report and results; cheap, so done anew each time."""
+    run = plan.run
+    samples = {name: in_order(samples_of(run.folder, name), plan.tests[name]) for name in plan.tests}
+    tests = {
+        name: split_record(
+            plan.test(name).prompt,
+            parts["tuned"],
+            parts.get("base"),
+            compare(parts["base"], parts["tuned"]) if "base" in parts else None,
+            parts.get("timed"),
+            parts.get("base_timed"),
+        )
+        for name, parts in samples.items()
+    }
+    training = run.state["training"]
+    record = build_record(
+        name=plan.recipe.name,
+        created=run.state.get("created") or now(),
+        recipe=plan.recipe.to_dict(),
+        machine=memory.machine(),
+        weights=weights_facts(plan.base),
+        adapter={
+            "sha256": file_sha256(run.folder / "adapter" / "adapter_model.safetensors"),
+            "parameters": training["trainable_parameters"],
+        },
+        data={
+            name: part.facts()
+            for name, part in {"train": plan.train, "validation": plan.validation, **plan.tests}.items()
+            if part.examples
+        },
+        prompt={"style": plan.recipe.prompt, "sha256": prompt_hash(plan.recipe.prompt)},
+        tests=tests,
+        training=training,
+        seconds=run.seconds(),
+        peak_memory_gib=run.state.get("peak_memory_gib"),
+    )
+    run.note("created", record["created"])
+    examples = {name: split.examples for name, split in plan.tests.items()}
+    history = read_jsonl_tolerant(run.folder / "train" / "history.jsonl")
+    run.write("record.json", dump(record))
+    run.write("results.json", dump({**record, "samples": samples}, indent=None))
+    run.write("training_metadata.json", dump({key: record[key] for key in METADATA}))
+    run.write("README.md", card(record))
+    run.write("report.html", report(record, samples, examples, history))
+    return record
+
+
+METADATA = ("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt", "training")
+
+
+def in_order(parts: Mapping[str, list[Sample]], split: Split) -> dict[str, list[Sample]]:
+    """Samples in the order of their examples, as they would stand had nothing been interrupted."""
+    place = {example.id: i for i, example in enumerate(split.examples)}
+    return {stage: sorted(samples, key=lambda s: place[s["id"]]) for stage, samples in parts.items()}
+
+
+def weights_facts(base: BaseModel) -> dict[str, Any]:
+    """What a record says of the base weights that were really used."""
+    keys = ("name", "source", "sha256", "revision", "origin", "license", "parameters", "tokenizer_sha256")
+    return {key: getattr(base, key) for key in keys}
+
+
+def dump(value: Any, indent: int | None = 1) -> str:
+    """JSON as it stands in a run's files."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+
+
+def run_recipe(recipe: Recipe, runs: Path, *, dry_run: bool = False) -> dict[str, Any] | None:
+    """All stages. Returns the record, or None after a dry run, which stops behind the preflight."""
+    from slmbench.preflight import check_data, preflight_stage
+
+    plan = make_plan(recipe, runs)
+    with plan.run.locked():
+        plan.run.write("recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        check_data(plan)
+        preflight_stage(plan)
+        if dry_run:
+            say("dry run: stopping before anything is spent")
+            return None
+        evaluate_stage(plan, "base")
+        train_stage(plan)
+        evaluate_stage(plan, "tuned")
+        record = publish_stage(plan)
+    for name, test in record["tests"].items():
+        if test["comparison"]:
+            say(f"\n{name}, base against tuned on the same {test['comparison']['n']} rows:")
+            say(table(test["comparison"]))
+    say(f"\nwritten to {plan.run.folder}: report.html, README.md (the model card), record.json, adapter/")
+    return record
+
+
+def load_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished run, or a results file. Raises BadInput where there is none."""
+    return read_json_file(folder / "record.json" if folder.is_dir() else folder)

@@ -1,0 +1,117 @@
+"""Markdown tables of published figures, and the README's table that follows from `results/*.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slmbench.core import BadInput
+from slmbench.metrics import LABELS, PROPORTIONS, shown
+from slmbench.publish.record import Record, verify
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with its first column left-aligned and the others right-aligned; cells may hold any text."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in (*lines, *rows))
+
+
+def cell(text: str) -> str:
+    """Text that can neither end its table cell nor be HTML."""
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def full(figure: Mapping[str, Any] | None, name: str) -> str:
+    """A figure with its counts and 95 % interval: `60.1 % (95/158; 52.3–67.4)`, or `0.853 (0.831–0.874)` for an F1."""
+    if figure is None:
+        return "–"
+    value = shown(figure["value"], name)
+    if name in PROPORTIONS:
+        return f"{value} ({figure['k']}/{figure['n']}; {100 * figure['low']:.1f}–{100 * figure['high']:.1f})"
+    return f"{value} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
+def results_table(test: Mapping[str, Any]) -> str:
+    """All metrics of one test split, base against tuned, with the paired difference where it is known."""
+    base, comparison = test["base"] or {}, (test["comparison"] or {}).get("metrics", {})
+    rows = [
+        [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
+        for name, label in LABELS.items()
+    ]
+    return markdown_table(["", "base", "tuned", "difference"], rows)
+
+
+def change(part: Mapping[str, Any] | None, name: str) -> str:
+    """A paired difference and its p: `+58.2 (p < 0.001)`."""
+    if part is None:
+        return "–"
+    p = "p < 0.001" if part["p"] < 0.001 else f"p = {part['p']:.3f}"
+    return f"{100 * part['difference']:+.1f} ({p})" if name in PROPORTIONS else f"{part['difference']:+.3f} ({p})"
+
+
+def slices_table(test: Mapping[str, Any], key: str) -> str:
+    """JSONExact and FieldF1 by one of the slice keys, base against tuned."""
+    base = (test["base_slices"] or {}).get(key, {})
+    rows = [
+        [
+            name,
+            str(part["n"]),
+            *(full(base.get(name, {}).get(m), m) + " → " + full(part[m], m) for m in ("json_exact", "field_f1")),
+        ]
+        for name, part in test["slices"][key].items()
+    ]
+    return markdown_table([key, "n", "JSONExact, base → tuned", "FieldF1, base → tuned"], rows)
+
+
+def load_results(folder: Path) -> list[Record]:
+    """The published records of a folder, each verified against its samples. Raises BadInput naming the file."""
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BadInput(f"{path}: not JSON ({error}); publish the run again.") from None
+        missing = [key for key in ("name", "weights", "tests") if not isinstance(record, dict) or key not in record]
+        if missing:
+            raise BadInput(f"{path}: not a run's record, {missing[0]} is missing; publish the run again.")
+        verify(record, str(path))
+        records.append(record)
+    return records
+
+
+def readme_table(results_dir: Path) -> str:
+    """One Markdown table of all published records: for every test split a row of the base, a row of the tuned model."""
+    shown_metrics = ("json_exact", "field_f1", "schema_compliance", "truncated")
+    rows = []
+    for record in load_results(results_dir):
+        for split, test in record["tests"].items():
+            models = [(f"{record['weights']['name']}, base", test["base"]), (f"**{record['name']}**", test["metrics"])]
+            for model, figures in models:
+                if figures:
+                    asked = f"{split} ({test['prompt']}, {test['constraint']})"
+                    rows.append([model, asked, *(full(figures[name], name) for name in shown_metrics)])
+    if not rows:
+        return "No results have been published yet."
+    return markdown_table(["model", "test set (prompt, decoding)", *(LABELS[name] for name in shown_metrics)], rows)
+
+
+def update_readme(path: Path, results_dir: Path | None = None) -> bool:
+    """Replaces what stands between the two result markers of a README; says whether that changed it.
+
+    `results_dir` is by default the folder `results` beside the README. Raises BadInput where a marker is missing.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise BadInput(f"{path}: holds no {BEGIN} followed by {END}; add both lines where the table belongs.")
+    fresh = f"{before}{BEGIN}\n{readme_table(results_dir or path.parent / 'results')}\n{END}{after}"
+    if fresh != text:
+        path.write_text(fresh, encoding="utf-8")
+    return fresh != text

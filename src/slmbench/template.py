@@ -1,0 +1,104 @@
+"""Example -> token ids and loss mask. The same function serves training, evaluation and decoding.
+
+Prompt and completion are tokenised apart and concatenated, so the mask follows from two lengths and the boundary
+tokens of a prompt are the same whether an answer follows (training) or not (decoding).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from slmbench.core import Example
+from slmbench.schema import canonical, properties_of, resolve
+
+PromptStyle = Literal["plain", "schema"]
+
+_INSTRUCTION = "Extract the structured JSON data from the following text.\n\n"
+_INPUT = "Input: {text}\n\nOutput:"
+_SCHEMA = "Schema: {schema}\n\n"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of prompt + completion + EOS; the loss covers `ids[prompt_tokens:]` and nothing else."""
+
+    id: str
+    ids: tuple[int, ...]
+    prompt_tokens: int
+
+    @property
+    def completion_tokens(self) -> int:
+        return len(self.ids) - self.prompt_tokens
+
+
+def prompt_text(text: str, schema: Mapping[str, Any], style: PromptStyle) -> str:
+    """The prompt of one document. `text` is inserted, never interpreted: braces in it stay as they are."""
+    middle = _SCHEMA.replace("{schema}", render_schema(schema)) if style == "schema" else ""
+    return _INSTRUCTION + middle + _INPUT.replace("{text}", text)
+
+
+def target_text(example: Example) -> str:
+    """The byte-exact completion that training teaches: the canonical JSON of the example's target."""
+    return canonical(example.target, example.schema)
+
+
+def prompt_hash(style: PromptStyle) -> str:
+    """SHA-256 of the template, so that two Runs with one hash asked in the same words."""
+    template = _INSTRUCTION + (_SCHEMA if style == "schema" else "") + _INPUT
+    return hashlib.sha256(template.encode()).hexdigest()
+
+
+def encode_prompt(example: Example, tokenizer: Any, style: PromptStyle) -> tuple[int, ...]:
+    """Prompt token ids, without any token that a tokenizer would add of its own."""
+    text = prompt_text(example.text, example.schema, style)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def encode(example: Example, tokenizer: Any, style: PromptStyle) -> Encoded:
+    """Prompt, completion and EOS as one row of token ids.
+
+    Raises ValueError where the tokenizer has no EOS, or pads with it: such a model would never learn to stop.
+    """
+    if tokenizer.eos_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ValueError("the tokenizer needs an EOS token and a pad token that is another one")
+    prompt = encode_prompt(example, tokenizer, style)
+    completion = tokenizer(target_text(example), add_special_tokens=False)["input_ids"]
+    return Encoded(example.id, (*prompt, *completion, tokenizer.eos_token_id), len(prompt))
+
+
+def render_schema(schema: Mapping[str, Any]) -> str:
+    """A schema in the fewest tokens that still say keys, types, enums and what may be missing.
+
+    >>> render_schema({"properties": {"n": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}}},
+    ...                "required": ["n"]})
+    '{"n":integer,"tags"?:[string]}'
+    """
+    return _render(schema, schema)
+
+
+def _render(schema: Any, root: Mapping[str, Any]) -> str:
+    schema = resolve(schema, root)
+    if "enum" in schema:
+        return "|".join(json.dumps(v, ensure_ascii=False) for v in schema["enum"])
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    properties = properties_of(schema, root)
+    if properties:
+        required = set(schema.get("required", []))
+        fields = (
+            f"{json.dumps(key, ensure_ascii=False)}{'' if key in required else '?'}:{_render(sub, root)}"
+            for key, sub in properties.items()
+        )
+        return "{" + ",".join(fields) + "}"
+    if isinstance(schema.get("items"), dict):
+        return f"[{_render(schema['items'], root)}]"
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            return "|".join(_render(branch, root) for branch in schema[keyword])
+    kind = schema.get("type", "any")
+    name = "|".join(kind) if isinstance(kind, list) else str(kind)
+    return str(schema.get("format", name)) if name == "string" else name

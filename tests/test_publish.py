@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slmbench import publish
+from slmbench.compare import compare
+from slmbench.core import BadInput, Example
+from slmbench.metrics import LABELS, score_output
+from slmbench.publish.html import Markup, el, histogram, line_chart, ticks
+from slmbench.publish.report import leaf_changes, loss_points
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}}},
+    "required": ["name"],
+}
+NASTY = "</script><script>alert('x')</script> & \"quoted\" <b>"
+HISTORY = [
+    {"update": 1, "epoch": 0.5, "loss": 2.0, "lr": 1e-4, "tokens": 10, "seconds": 1.0},
+    {"update": 2, "epoch": 1.0, "loss": 1.0, "lr": 1e-4, "tokens": 20, "seconds": 2.0},
+    {"update": 2, "epoch": 1, "validation_loss": 1.2},
+]
+
+
+def example(i: int) -> Example:
+    target = {"name": f"{NASTY} {i}", "tags": ["a", "b"]}
+    return Example(f"row-{i}", f"Text {i}: {NASTY}", NASTY, SCHEMA, target, {"complexity": "simple", "style": "e|mail"})
+
+
+def sample(example: Example, output: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "schema_id": example.schema_id,
+        "complexity": example.tags["complexity"],
+        "style": example.tags["style"],
+        "target": json.dumps(example.target),
+        "output": output,
+        "finish": "stop",
+        "prompt_tokens": 20,
+        "output_tokens": 7,
+        "first_token_s": 0.1,
+        "total_s": 0.5,
+        "batch": 1,
+        "constraint": "free",
+        "score": asdict(score_output(example.target, SCHEMA, output, "stop")),
+        **more,
+    }
+
+
+EXAMPLES = [example(i) for i in range(6)]
+OUTPUTS: list[Callable[[Example], str]] = [
+    lambda e: json.dumps(e.target),
+    lambda e: json.dumps(e.target) + NASTY,
+    lambda e: json.dumps({"name": NASTY, "tags": ["a"], "extra": [{"k": None}]}),
+    lambda e: NASTY,
+    lambda e: json.dumps({"tags": []}),
+    lambda e: json.dumps(e.target),
+]
+TUNED = [sample(e, write(e)) for e, write in zip(EXAMPLES, OUTPUTS, strict=True)]
+BASE = [sample(e, NASTY) for e in EXAMPLES]
+SAMPLES = {"test": {"tuned": TUNED, "base": BASE}, "test_styles": {"tuned": TUNED}}
+
+
+def record(**more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": "edge-json",
+        "created": "2025-01-02T03:04:05Z",
+        "recipe": {"name": "edge-json", "task": "edge_json", "train": {"epochs": 3, "learning_rate": 0.001}},
+        "machine": {"cpu": "Example CPU", "cores": 2},
+        "weights": {"name": "smollm2-135m", "hub_id": "HuggingFaceTB/SmolLM2-135M", "license": "apache-2.0"},
+        "adapter": {"sha256": "ab" * 32, "parameters": 4884480},
+        "data": {"train": {"sha256": "cd" * 32, "rows": 503}},
+        "prompt": {"style": "plain", "sha256": "ef" * 32},
+        "tests": {
+            "test": publish.split_record("plain", TUNED, BASE, compare(BASE, TUNED)),
+            "test_styles": publish.split_record("plain", TUNED),
+        },
+        "training": {"updates": 2, "final_loss": 1.0, "validation_losses": [1.2]},
+        "seconds": {"base": 10.0, "train": 1234.5, "tuned": 8.0},
+        "peak_memory_gib": 3.21,
+    }
+    return publish.build_record(**{**made, **more})
+
+
+RECORD = record()
+
+
+class Tree(HTMLParser):
+    """Checks that elements nest, and collects what a page is made of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        assert not self.stack
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "action")]
+        if tag != "meta":
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_record_has_the_headline_figures_and_is_json() -> None:
+    assert RECORD["metrics"] == RECORD["tests"]["test"]["metrics"]
+    assert RECORD["base"] == RECORD["tests"]["test"]["base"]
+    assert set(RECORD["metrics"]["json_exact"]) == {"k", "n", "value", "low", "high"}
+    assert (RECORD["metrics"]["json_exact"]["k"], RECORD["metrics"]["json_exact"]["n"]) == (2, 6)
+    assert RECORD["tests"]["test_styles"]["base"] is None
+    assert json.loads(json.dumps(RECORD)) == RECORD
+    with pytest.raises(BadInput, match="no evaluated test split"):
+        record(tests={})
+
+
+def test_latency_comes_from_the_timed_samples() -> None:
+    timed = [sample(EXAMPLES[0], "{}", total_s=3.0)]
+    batched = [{**row, "batch": 8, "first_token_s": None} for row in TUNED]
+    latency = publish.split_record("plain", batched, timed=timed)["latency"]
+    assert (latency["n"], latency["p50_s"], latency["output_tokens"]) == (1, 3.0, 42)
+
+
+def test_constraints_are_never_mixed() -> None:
+    with pytest.raises(BadInput, match="free, grammar cannot share a row"):
+        publish.split_record("plain", TUNED, [{**row, "constraint": "grammar"} for row in BASE])
+
+
+def test_report_is_one_escaped_file() -> None:
+    page = publish.report(RECORD, SAMPLES, {"test": EXAMPLES, "test_styles": EXAMPLES}, HISTORY)
+    tree = Tree(page)
+    assert tree.tags.count("script") == page.count("<script") == 1
+    assert tree.references == []
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "Content-Security-Policy" in page
+    assert any(NASTY in text for text in tree.text)
+    assert tree.tags.count("svg") == 4
+    words = " ".join(tree.text)
+    for expected in (*LABELS.values(), "tags[1]", "missing", "3.21 GiB", "text around the JSON", "Example CPU"):
+        assert expected in words
+    assert page.count('class="error"') == 8
+
+
+def test_report_without_base_or_training() -> None:
+    alone = record(tests={"test": publish.split_record("schema", [{**r, "batch": 4} for r in TUNED])}, training={})
+    page = publish.report(alone, {"test": {"tuned": [{**r, "batch": 4} for r in TUNED]}}, {}, [])
+    assert "base not evaluated" in " ".join(Tree(page).text)
+
+
+def test_leaf_changes() -> None:
+    gold = {"name": "Ada", "items": [{"n": 1}, {"n": True}]}
+    output = '{"name":"Ada","items":[{"n":1.0},{"n":1}],"x":null} tail'
+    assert leaf_changes(gold, output) == [("items[1].n", "true", "1"), ("x", "", "null")]
+    assert leaf_changes(gold, "nothing") == []
+
+
+def test_validation_losses_stand_at_their_update() -> None:
+    assert loss_points(HISTORY) == ([(1.0, 2.0), (2.0, 1.0)], [(2.0, 1.2)])
+
+
+def test_elements_escape_text_and_attributes() -> None:
+    assert el("p", "<i>", Markup("<br>"), title='"&') == '<p title="&quot;&amp;">&lt;i&gt;<br></p>'
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0), (5, 5), (0.013, 0.019), (1, 48), (0, 12345.6), (-2, 3)])
+def test_ticks_span_the_values_and_are_few(low: float, high: float) -> None:
+    marks = ticks(low, high)
+    assert marks[0] <= low and marks[-1] >= high
+    assert 2 <= len(marks) <= 12
+    assert marks == sorted(set(marks))
+
+
+def test_charts_survive_single_points() -> None:
+    for chart in (line_chart("one", {"train": [(1.0, 0.0)]}, "x", "y"), histogram("one", {"tuned": [3.0]}, "x")):
+        assert "nan" not in chart and "inf" not in chart
+        Tree(chart)
+
+
+def test_card_has_metadata_figures_and_a_snippet_that_compiles() -> None:
+    text = publish.card(RECORD)
+    _, front, body = text.split("---\n", 2)
+    meta = yaml.safe_load(front)
+    assert (meta["base_model"], meta["license"]) == ("HuggingFaceTB/SmolLM2-135M", "apache-2.0")
+    assert (meta["pipeline_tag"], meta["library_name"]) == ("text-generation", "peft")
+    assert [result["dataset"]["split"] for result in meta["model-index"][0]["results"]] == ["test", "test_styles"]
+    assert "33.3 % (2/6; " in body and "cd" * 32 in body and "4,884,480" in body and "train.epochs" in body
+    assert "<script>" not in body
+    code = re.search(r"```python\n(.*?)```", body, re.DOTALL)
+    assert code is not None
+    ast.parse(code[1])
+    assert "'Extract the structured JSON data from the following text.\\n\\nInput: ' + text" in code[1]
+
+
+def test_card_of_a_schema_prompt_and_of_unknown_licence() -> None:
+    text = publish.card(record(prompt={"style": "schema", "sha256": "00"}, weights={"name": "folder"}))
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    ast.parse(code[1])
+    assert "prompt_text(text, schema, 'schema')" in code[1]
+    assert "license" not in yaml.safe_load(text.split("---\n", 2)[1])
+
+
+def published(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "edge-json.json"
+    path.write_text(json.dumps({**RECORD, "samples": SAMPLES, **changes}), encoding="utf-8")
+    return path
+
+
+def test_readme_table_and_its_place(tmp_path: Path) -> None:
+    published(tmp_path / "results")
+    table = publish.readme_table(tmp_path / "results")
+    assert table.splitlines()[2:] == [
+        line for line in table.splitlines() if line.startswith(("| smollm2-135m, base |", "| **edge-json** |"))
+    ]
+    assert len(table.splitlines()) == 2 + 3
+    readme = tmp_path / "README.md"
+    readme.write_text("# x\n<!-- results:begin -->\nold\n<!-- results:end -->\nend\n", encoding="utf-8")
+    assert publish.update_readme(readme)
+    assert not publish.update_readme(readme)
+    assert readme.read_text(encoding="utf-8") == f"# x\n<!-- results:begin -->\n{table}\n<!-- results:end -->\nend\n"
+    readme.write_text("# x\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=re.escape("README.md: holds no <!-- results:begin -->")):
+        publish.update_readme(readme)
+
+
+def test_results_that_are_not_their_samples_are_refused(tmp_path: Path) -> None:
+    better = json.loads(json.dumps(RECORD))
+    better["tests"]["test"]["metrics"]["json_exact"]["k"] += 1
+    published(tmp_path, tests=better["tests"])
+    with pytest.raises(BadInput, match="test, tuned: json_exact is not what its samples give"):
+        publish.load_results(tmp_path)
+    forged = json.loads(json.dumps(SAMPLES))
+    forged["test"]["tuned"][3]["score"]["exact"] = True
+    published(tmp_path, samples=forged)
+    with pytest.raises(BadInput, match="row-3: `exact` is not what its output scores"):
+        publish.load_results(tmp_path)
+    published(tmp_path).write_text('{"name":1}', encoding="utf-8")
+    with pytest.raises(BadInput, match="weights is missing"):
+        publish.load_results(tmp_path)
+    published(tmp_path).write_text("{", encoding="utf-8")
+    with pytest.raises(BadInput, match="not JSON"):
+        publish.load_results(tmp_path)
+
+
+def test_the_readme_of_this_project_follows_from_its_results() -> None:
+    if not list((ROOT / "results").glob("*.json")):
+        pytest.skip("no results have been published yet")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- results:begin -->")[2].partition("<!-- results:end -->")[0]
+    assert shown.strip() == publish.readme_table(ROOT / "results")
