@@ -134,8 +134,13 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
         raise BadInput(f"{path}: a recipe is a mapping of settings, this is {type(raw).__name__}; see recipes/*.yaml.")
     for change in changes or []:
         _apply(raw, change)
-    recipe = _build(Recipe, raw, str(path), "")
-    _check(recipe, str(path))
+    return recipe_of(raw, str(path))
+
+
+def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values, as `Recipe.to_dict` gives them; `where` names their file in errors."""
+    recipe = _build(Recipe, raw, where, "")
+    _check(recipe, where)
     return recipe
 
 

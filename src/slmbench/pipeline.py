@@ -17,12 +17,13 @@ import yaml
 
 from slmbench import memory, models
 from slmbench.compare import compare, table
-from slmbench.config import Recipe, Test
+from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, Example, Task
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
-from slmbench.files import read_jsonl_tolerant
-from slmbench.publish import build_record, card, report, split_record
+from slmbench.files import read_jsonl_tolerant, write_atomic
+from slmbench.metrics import LABELS, shown
+from slmbench.publish import build_record, card, report, split_record, update_readme
 from slmbench.runs import Run, read_json_file
 from slmbench.template import Encoded, encode, prompt_hash
 from slmbench.weights import BaseModel, file_sha256
@@ -243,7 +244,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         created=run.state.get("created") or now(),
         recipe=plan.recipe.to_dict(),
         machine=memory.machine(),
-        weights=weights_facts(plan.base),
+        weights=plan.base.facts(),
         adapter={
             "sha256": file_sha256(run.folder / "adapter" / "adapter_model.safetensors"),
             "parameters": training["trainable_parameters"],
@@ -279,12 +280,6 @@ def in_order(parts: Mapping[str, list[Sample]], split: Split) -> dict[str, list[
     return {stage: sorted(samples, key=lambda s: place[s["id"]]) for stage, samples in parts.items()}
 
 
-def weights_facts(base: BaseModel) -> dict[str, Any]:
-    """What a record says of the base weights that were really used."""
-    keys = ("name", "source", "sha256", "revision", "origin", "license", "parameters", "tokenizer_sha256")
-    return {key: getattr(base, key) for key in keys}
-
-
 def dump(value: Any, indent: int | None = 1) -> str:
     """JSON as it stands in a run's files."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
@@ -317,6 +312,72 @@ def run_recipe(recipe: Recipe, runs: Path, *, dry_run: bool = False) -> dict[str
             say(table(test["comparison"]))
     say(f"\nwritten to {plan.run.folder}: report.html, README.md (the model card), record.json, adapter/")
     return record
+
+
+def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
+    """The `evaluate` verb: base, then the adapter where it is trained; returns the figures as text."""
+    for name in splits or []:
+        if name not in plan.tests:
+            raise BadInput(f"--split {name}: the recipe has {', '.join(plan.tests)}.")
+    with plan.run.locked():
+        evaluate_stage(plan, "base", splits)
+        if (plan.run.folder / "adapter").is_dir():
+            evaluate_stage(plan, "tuned", splits)
+    lines = []
+    for name in splits or plan.tests:
+        for kind, samples in samples_of(plan.run.folder, name).items():
+            if kind in ("base", "tuned"):
+                figures = plan.task.summarize(samples)
+                told = "  ".join(f"{LABELS[m]} {shown(f['value'], m)}" for m, f in figures.items())
+                lines.append(f"{name} {kind} (n = {len(samples)}): {told}")
+    return "\n".join(lines)
+
+
+def rewrite_report(folder: Path) -> Path:
+    """The `report` verb: the report of a finished run, anew from its stored samples."""
+    record = load_record(folder)
+    results = read_json_file(folder / "results.json")
+    history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
+    recipe = recipe_of(record["recipe"], str(folder / "record.json"))
+    task = load_task(recipe.task)
+    examples = {test.name: load_examples(recipe, task, test.split, None) for test in recipe.data.tests}
+    write_atomic(folder / "report.html", report(record, results["samples"], examples, history))
+    return folder / "report.html"
+
+
+def compare_runs(folders: Sequence[Path], split: str | None) -> tuple[tuple[str, str], dict[str, Any]]:
+    """The `compare` verb: the tuned samples of two runs, or base and tuned of one; (names, comparison)."""
+    if len(folders) > 2:
+        raise BadInput(f"compare takes one or two runs, not {len(folders)}.")
+    records = [load_record(folder) for folder in folders]
+    name = split or next(iter(records[0]["tests"]))
+    parts = [samples_of(folder, name) for folder in folders]
+    wanted = [(parts[0], "base"), (parts[0], "tuned")] if len(folders) == 1 else [(part, "tuned") for part in parts]
+    for part, kind in wanted:
+        if kind not in part:
+            raise BadInput(f"{folders[0]}: no {kind} samples of {name}; the run has {', '.join(records[0]['tests'])}.")
+    names = ("base", "tuned") if len(folders) == 1 else (records[0]["name"], records[1]["name"])
+    return names, compare(wanted[0][0][wanted[0][1]], wanted[1][0][wanted[1][1]])
+
+
+def publish_runs(folders: Sequence[Path], results: Path, readme: Path) -> list[str]:
+    """The `publish` verb: copy each run's results, then write the README's table anew from all of them."""
+    lines = []
+    for folder in folders:
+        record = read_json_file(folder / "results.json")
+        write_atomic(results / f"{record['name']}.json", dump(record, indent=None))
+        lines.append(f"{results / record['name']}.json")
+    if update_readme(readme, results):
+        lines.append(f"{readme}: table written anew")
+    return lines
+
+
+def build_data(task: str, split: str | None, rows: int | None, out: Path | None) -> list[str]:
+    """The `data build` verb: a task's files, made by its own generator."""
+    load_task(task)
+    generate = importlib.import_module(f"slmbench.tasks.{task}.generate")
+    folder = out or Path("data") / task
+    return [str(generate.write(name, folder, rows)) for name in ([split] if split else generate.SIZES)]
 
 
 def load_record(folder: Path) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A run's folder: which recipe it belongs to, which stages are done, how long each took.
 
-    runs/NAME/
-      recipe.yaml  state.json             what is run, and how far it is
-      preflight.json                      what was foretold
-      base/SPLIT.jsonl  tuned/SPLIT.jsonl one sample a line, appended as they come; *.timed.jsonl at batch 1
-      train/history.jsonl  train/checkpoint.safetensors
-      adapter/  tokenizer/                what a user loads
-      record.json  report.html  README.md training_metadata.json  results.json
+runs/NAME/
+  recipe.yaml  state.json             what is run, and how far it is
+  preflight.json                      what was foretold
+  base/SPLIT.jsonl  tuned/SPLIT.jsonl one sample a line, appended as they come; *.timed.jsonl at batch 1
+  train/history.jsonl  train/checkpoint.safetensors
+  adapter/  tokenizer/                what a user loads
+  record.json  report.html  README.md training_metadata.json  results.json
 """
 
 from __future__ import annotations

@@ -328,4 +328,8 @@ class Trainer:
 
 def precision(recipe: Recipe) -> str:
     """`fp32` or `bf16`: what the recipe asks, and under `auto` what this machine is fast at."""
-    return best_dtype("cuda" if torch.cuda.is_available() else "cpu") if recipe.train.precision == "auto" else recipe.train.precision
+    return (
+        best_dtype("cuda" if torch.cuda.is_available() else "cpu")
+        if recipe.train.precision == "auto"
+        else recipe.train.precision
+    )

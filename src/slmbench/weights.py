@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,10 @@ class BaseModel:
     parameters: int
     origin: str
     license: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What a result says of the weights that were really used; the folder is nobody else's concern."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "folder"}
 
 
 def base_model(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def test_a_style_is_a_function_of_its_seed(style: str) -> None:
     assert first == second != third
 
 
-def test_phrases_say_every_leaf_once() -> None:
+def test_sentences_are_whole_and_their_values_marked() -> None:
     for folder, schema_id, maker in ALL:
         schema = generate.schemas(folder)[schema_id]
         for i in range(10):
@@ -80,12 +79,9 @@ VALUES: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize(("value", "schema"), VALUES)
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_whatever_is_spelled_can_be_derived(value: Any, schema: dict[str, Any], rate: float) -> None:
-    seen = set()
     for seed in range(60):
         text = spell(value, schema, random.Random(seed), rate, spoken=seed % 2 == 0)
-        seen.add(text)
         assert derive(value, f"It says {text}.", schema), text
-    assert rate == 0 or len(seen) > 1 or "dBm" in seen or not isinstance(value, int)
 
 
 def test_numbers_and_clocks_in_words() -> None:
@@ -112,7 +108,7 @@ def test_changes_of_wording_leave_values_alone() -> None:
     assert on_words(f"Call {OPEN}Ann LEE{CLOSE} Now", str.lower) == f"call {OPEN}Ann LEE{CLOSE} now"
 
 
-def test_phrase_file_errors_would_show(tmp_path: Path) -> None:
+def test_a_phrase_file_is_read_as_it_is_described(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_text("# note\n[a]\nabout: x | y\n{n} is. | It is {n}.\n@l: {m}.\n?l: none.\n", encoding="utf-8")
     phrases = read_phrases(path)["a"]
@@ -120,4 +116,4 @@ def test_phrase_file_errors_would_show(tmp_path: Path) -> None:
     assert [(path, kind) for path, kind, _ in phrases.lines] == [("", ""), ("l", "@"), ("l", "?")]
     schema = {"properties": {"n": {"type": "string"}, "l": {"type": "array", "items": {}}}}
     assert Speaker(phrases, schema, random.Random(0), 0.0).sentences({"n": "Bo", "l": []})[-1] == "None."
-    assert json.dumps(phrases.lines[0][2]) == '["{n} is.", "It is {n}."]'
+    assert phrases.lines[0][2] == ["{n} is.", "It is {n}."]

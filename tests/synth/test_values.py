@@ -25,7 +25,12 @@ def test_sources_do_not_disturb_each_other() -> None:
 def test_these_values_are_pinned() -> None:
     """Frozen files are made again byte for byte only while the generators below us give what they gave."""
     s = Source("pin")
-    assert (s.locale, s.name(), s.digits("INV-#####"), s.date().isoformat()) == ("en_GB", "Mohammed North", "INV-33290", "2023-02-17")
+    assert (s.locale, s.name(), s.digits("INV-#####"), s.date().isoformat()) == (
+        "en_GB",
+        "Mohammed North",
+        "INV-33290",
+        "2023-02-17",
+    )
 
 
 def test_an_email_address_fits_its_name() -> None:

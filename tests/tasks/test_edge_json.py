@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slmbench.core import BadInput
-from slmbench.schema import canonical, complexity, same, validate
+from slmbench.schema import canonical, complexity, leaves, same, validate
 from slmbench.synth.check import check_file
 from slmbench.synth.derive import derive
 from slmbench.synth.structure import field_schema
@@ -84,32 +84,18 @@ def test_values_show_what_real_ones_show() -> None:
     targets = [canonical(example.target, example.schema) for example in TASK.load("train")]
     for sign in ('\\"', "\\\\", "\\n", ":-", "[]", "ö", "true", "false"):
         assert any(sign in target for target in targets), sign
-    numbers = [leaf for e in TASK.load("train") for leaf in _scalars(e.target) if isinstance(leaf, int | float)]
+    numbers = [leaf for e in TASK.load("train") for _, leaf in leaves(e.target) if isinstance(leaf, int | float)]
     assert max(numbers) > 100_000 and min(numbers) < -100
-
-
-def _scalars(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in _scalars(item)]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in _scalars(item)]
-    return [value]
 
 
 def test_every_rule_is_used_and_most_leaves_stand_verbatim() -> None:
     rules: Counter[str | None] = Counter()
     for example in TASK.load("train"):
-        for path, leaf in generate_leaves(example.target):
+        for path, leaf in leaves(example.target):
             rules[derive(leaf, example.text, field_schema(example.schema, path))] += 1
     assert set(rules) >= {"number_format", "number_words", "date", "datetime", "time", "boolean_words", "empty_list"}
     assert None not in rules
     assert rules["verbatim"] / rules.total() > 0.8
-
-
-def generate_leaves(target: object) -> list[tuple[tuple[str | int, ...], object]]:
-    from slmbench.schema import leaves
-
-    return leaves(target)
 
 
 def test_more_rows_can_be_made_and_stay_apart_from_the_tests() -> None:
@@ -154,7 +140,10 @@ def test_the_baseline_reads_tables() -> None:
         "| Station | Site | Taken at |\n|---|---|---|\n| WS-1 | Pier | 2024-03-05T10:00:00Z |\n\n**Readings**\n"
         "| Quantity | Value | Unit |\n|---|---|---|\n| temperature | -3.5 | °C |\n| humidity | 80 | % |"
     )
-    readings = [{"quantity": "temperature", "value": -3.5, "unit": "°C"}, {"quantity": "humidity", "value": 80, "unit": "%"}]
+    readings = [
+        {"quantity": "temperature", "value": -3.5, "unit": "°C"},
+        {"quantity": "humidity", "value": 80, "unit": "%"},
+    ]
     want = {"station_id": "WS-1", "site": "Pier", "taken_at": "2024-03-05T10:00:00Z", "readings": readings}
     assert same(baseline.predict(text, schema), want)
 

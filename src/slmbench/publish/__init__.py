@@ -3,7 +3,7 @@
 from slmbench.publish.card import card
 from slmbench.publish.record import build_record, split_record, verify
 from slmbench.publish.report import report
-from slmbench.publish.tables import load_results, readme_table, update_readme
+from slmbench.publish.tables import load_results, readme_table, summary, update_readme
 
 __all__ = [
     "build_record",
@@ -12,6 +12,7 @@ __all__ = [
     "readme_table",
     "report",
     "split_record",
+    "summary",
     "update_readme",
     "verify",
 ]

@@ -69,6 +69,19 @@ def slices_table(test: Mapping[str, Any], key: str) -> str:
     return markdown_table([key, "n", "JSONExact, base → tuned", "FieldF1, base → tuned"], rows)
 
 
+def summary(record: Record) -> str:
+    """A run's figures as plain text for a terminal: each test set, base and tuned, with k/n and intervals."""
+    lines = [f"{record['name']}: {record['weights']['origin']}, {record['created']}"]
+    for split, test in record["tests"].items():
+        for model, figures in (("base", test["base"]), ("tuned", test["metrics"])):
+            if figures:
+                lines.append(f"\n{split}, {model} ({test['prompt']} prompt, {test['constraint']} decoding)")
+                lines += [f"  {LABELS[name]:20} {full(figures[name], name)}" for name in LABELS]
+    lines.append("\nseconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in record["seconds"].items()))
+    lines.append(f"peak memory: {record['peak_memory_gib']} GiB")
+    return "\n".join(lines)
+
+
 def load_results(folder: Path) -> list[Record]:
     """The published records of a folder, each verified against its samples. Raises BadInput naming the file."""
     records = []

@@ -62,7 +62,7 @@ def half_day(clock: datetime.time) -> str:
 
 def _count(number: int, rng: random.Random) -> str:
     dozens = {6: "half a dozen", 12: "a dozen"}.get(number, f"{words(number // 12)} dozen")
-    return dozens if number % 12 == 0 or (number == 6 and rng.random() < 0.3) else words(number)
+    return dozens if (number % 12 == 0 or number == 6) and rng.random() < 0.5 else words(number)
 
 
 def _number(value: int | float, schema: Mapping[str, Any], rng: random.Random, rule: bool, spoken: bool) -> str:

@@ -463,8 +463,8 @@ MAKERS: dict[str, Callable[[Source], Object]] = {
     maker.__name__: maker
     for maker in (
         contact_card, sensor_reading, log_entry, order_status, invoice_summary, vital_signs, calendar_event,
-        support_ticket, iot_device, card_payment, employee_contact, weather_station, deploy_log, purchase_order, invoice, prescription,
-        event_booking, ticket_detail, iot_gateway, bank_transfer, sales_order, tax_invoice, discharge_summary,
-        incident_report, iot_site,
+        support_ticket, iot_device, card_payment, employee_contact, weather_station, deploy_log,
+        purchase_order, invoice, prescription, event_booking, ticket_detail, iot_gateway, bank_transfer,
+        sales_order, tax_invoice, discharge_summary, incident_report, iot_site,
     )
 }  # fmt: skip

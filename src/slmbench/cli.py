@@ -1,0 +1,275 @@
+"""The command line: parse, call, print. What a verb does is in the module that it calls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slmbench import __version__
+from slmbench.core import BadInput, SlmbenchError
+
+RUNS = Path("runs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 for a failure, 2 for bad input."""
+    arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(arguments.call(arguments) or 0)
+    except SlmbenchError as error:
+        print(f"slmbench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("slmbench: interrupted; give the same command again to go on where it was.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except (OSError, MemoryError) as error:
+        print(f"slmbench: {type(error).__name__}: {error}; nothing written before is lost.", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="slmbench",
+        description="Small language models that turn text into JSON under a schema: trained and measured on a CPU.",
+        epilog="Start with: slmbench run recipes/edge_json_135m.yaml --smoke",
+    )
+    top.add_argument("--version", action="version", version=f"slmbench {__version__}")
+    verbs = top.add_subparsers(metavar="VERB", required=True)
+    _add_recipe_verbs(verbs)
+    _add_run_verbs(verbs)
+    _add_data_verbs(verbs)
+    models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
+    models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
+    _json(models)
+    models.set_defaults(call=_models)
+    return top
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON for a script to parse")
+
+
+def _add_recipe_verbs(verbs: Any) -> None:
+    texts = {
+        "run": "all stages: check, preflight, base, training, tuned, comparison, card, report",
+        "preflight": "check data, disk, memory and time, and try three updates; spends about a minute",
+        "train": "train the adapter only",
+        "evaluate": "answer the test sets with the base and, where it is trained, the adapter",
+    }
+    for name, text in texts.items():
+        verb = verbs.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}. A command that was killed goes on where it was when given again.",
+        )
+        verb.add_argument("recipe", type=Path, help="a recipe file, such as recipes/edge_json_135m.yaml")
+        verb.add_argument(
+            "--set", action="append", metavar="KEY=VALUE", default=[], help="change a setting: train.epochs=1"
+        )
+        verb.add_argument("--name", help="name of the run's folder, instead of the recipe's own")
+        verb.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs (default: runs)")
+        verb.add_argument("--smoke", action="store_true", help="everything on 24 examples, in about two minutes")
+        if name == "run":
+            verb.add_argument("--dry-run", action="store_true", help="stop behind the preflight")
+        if name == "evaluate":
+            verb.add_argument("--split", action="append", help="only this test set (may be given more than once)")
+        verb.set_defaults(call=globals()[f"_{name}"])
+
+
+def _add_run_verbs(verbs: Any) -> None:
+    show = verbs.add_parser("show", help="a run's figures")
+    card = verbs.add_parser("card", help="print a run's model card")
+    report = verbs.add_parser("report", help="say where a run's report is, written anew from its samples")
+    for verb, call in ((show, _show), (card, _card), (report, _report)):
+        verb.add_argument("run", type=Path, help="folder of a run, such as runs/edge_json_135m")
+        verb.set_defaults(call=call)
+    _json(show)
+    compare = verbs.add_parser("compare", help="two runs on the same rows, or the base and adapter of one, paired")
+    compare.add_argument("run", type=Path, nargs="+", help="one or two folders of runs")
+    compare.add_argument("--split", help="the test set (default: the first)")
+    _json(compare)
+    compare.set_defaults(call=_compare)
+    publish = verbs.add_parser("publish", help="put runs into results/ and write the README's table anew")
+    publish.add_argument("run", type=Path, nargs="*", help="folders of finished runs")
+    publish.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    publish.add_argument("--readme", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
+    publish.set_defaults(call=_publish)
+
+
+def _add_data_verbs(verbs: Any) -> None:
+    data = verbs.add_parser("data", help="build, check and split examples").add_subparsers(
+        metavar="WHAT", required=True
+    )
+    build = data.add_parser("build", help="write a task's frozen files again, byte for byte, or more of them")
+    build.add_argument("task", help="such as edge_json")
+    build.add_argument("--split", help="one split; train_large takes any -n (default: all frozen splits)")
+    build.add_argument("-n", type=int, help="rows, for train_large")
+    build.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: data/TASK)")
+    build.set_defaults(call=_data_build)
+    check = data.add_parser("check", help="the gate: every violation as file:line: rule: what")
+    check.add_argument("file", type=Path)
+    check.add_argument(
+        "--against", type=Path, action="append", default=[], metavar="FILE", help="look for leaks from FILE"
+    )
+    check.add_argument("--schemas", type=Path, metavar="DIR", help="folder of <schema_id>.json (default: inferred)")
+    check.add_argument("--max-characters", type=int, metavar="N", help="rows longer than this are violations")
+    _json(check)
+    check.set_defaults(call=_data_check)
+    split = data.add_parser("split", help="part a file into train and test, the same way everywhere")
+    split.add_argument("file", type=Path)
+    split.add_argument("--test", type=float, default=0.2, help="share of the rows, or their number (default: 0.2)")
+    split.add_argument("--seed", type=int, default=42)
+    split.add_argument("--schemas", type=Path, metavar="DIR", help="folder of <schema_id>.json (default: inferred)")
+    split.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the file's own)")
+    _json(split)
+    split.set_defaults(call=_data_split)
+
+
+def _plan(arguments: argparse.Namespace) -> Any:
+    from slmbench.pipeline import make_plan
+
+    return make_plan(_recipe(arguments), arguments.runs)
+
+
+def _recipe(arguments: argparse.Namespace) -> Any:
+    from slmbench.config import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.set + ([f"name={arguments.name}"] if arguments.name else []))
+    if arguments.smoke:
+        from slmbench.pipeline import smoke
+
+        recipe = smoke(recipe)
+    return recipe
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import run_recipe
+
+    run_recipe(_recipe(arguments), arguments.runs, dry_run=arguments.dry_run)
+
+
+def _preflight(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import run_recipe
+
+    run_recipe(_recipe(arguments), arguments.runs, dry_run=True)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import train_stage
+
+    plan = _plan(arguments)
+    with plan.run.locked():
+        train_stage(plan)
+    print(plan.run.folder / "adapter")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import evaluate_recipe
+
+    print(evaluate_recipe(_plan(arguments), arguments.split))
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import load_record
+
+    record = load_record(arguments.run)
+    if arguments.json:
+        print(json.dumps({k: v for k, v in record.items() if k != "samples"}, ensure_ascii=False, indent=1))
+        return
+    from slmbench.publish import summary
+
+    print(summary(record))
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import load_record
+    from slmbench.publish import card
+
+    print(card(load_record(arguments.run)), end="")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import rewrite_report
+
+    print(rewrite_report(arguments.run))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from slmbench.compare import table
+    from slmbench.pipeline import compare_runs
+
+    names, comparison = compare_runs(arguments.run, arguments.split)
+    print(json.dumps(comparison, ensure_ascii=False, indent=1) if arguments.json else table(comparison, *names))
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import publish_runs
+
+    for line in publish_runs(arguments.run, arguments.results, arguments.readme):
+        print(line)
+
+
+def _models(arguments: argparse.Namespace) -> None:
+    from slmbench import models
+
+    if arguments.fetch:
+        models.find(arguments.fetch)
+    listed = models.available()
+    if arguments.json:
+        facts = [{"name": e.name, "repo": e.repo, **({} if e.model is None else e.model.facts())} for e in listed]
+        print(json.dumps(facts, indent=1))
+        return
+    for entry in listed:
+        here = (
+            f"{entry.model.sha256[:12]}  {entry.model.origin}  {entry.model.folder}" if entry.model else "not here yet"
+        )
+        print(f"{entry.name:14} {here}")
+
+
+def _data_build(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import build_data
+
+    for line in build_data(arguments.task, arguments.split, arguments.n, arguments.out):
+        print(line)
+
+
+def _data_check(arguments: argparse.Namespace) -> int:
+    from slmbench.synth.check import check_file
+
+    report = check_file(
+        arguments.file, against=arguments.against, schemas=arguments.schemas, limit=arguments.max_characters
+    )
+    if arguments.json:
+        print(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+    else:
+        for line in report.lines():
+            print(line)
+        broken = ", ".join(f"{count} {rule}" for rule, count in report.counts().items() if count)
+        print(f"{arguments.file}: {report.rows} rows, {broken or 'no violation'}", file=sys.stderr)
+    return 0 if report.ok else 2
+
+
+def _data_split(arguments: argparse.Namespace) -> None:
+    from slmbench.data import split_rows
+
+    if not arguments.test > 0:
+        raise BadInput(f"--test {arguments.test}: give a share below 1 or a number of rows.")
+    size = arguments.test if arguments.test < 1 else int(arguments.test)
+    out = arguments.out or arguments.file.parent
+    train, test = split_rows(arguments.file, test=size, seed=arguments.seed, out=out, schemas=arguments.schemas)
+    places = {"train": str(train), "test": str(test), "schemas": str(arguments.schemas or out / "schemas")}
+    print(json.dumps(places) if arguments.json else "\n".join(f"{k:8} {v}" for k, v in places.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
