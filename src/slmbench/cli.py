@@ -70,7 +70,7 @@ def _add_recipe_verbs(verbs: Any) -> None:
         verb = verbs.add_parser(
             name,
             help=text,
-            description=f"{text[0].upper()}{text[1:]}. A command that was killed goes on where it was when given again.",
+            description=f"{text[0].upper()}{text[1:]}. Killed, it goes on where it was when given again.",
         )
         verb.add_argument("recipe", type=Path, help="a recipe file, such as recipes/edge_json_135m.yaml")
         verb.add_argument(

@@ -32,7 +32,11 @@ def _bar(label: str, total: float) -> Iterator[Callable[[float, str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, note="")
-        yield lambda step, note="": bar.update(task, advance=step, note=note)
+
+        def advance(step: float, note: str = "") -> None:
+            bar.update(task, advance=step, note=note)
+
+        yield advance
 
 
 def _lines(label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:

@@ -21,7 +21,7 @@ import torch
 from slmbench.config import Recipe
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
-from slmbench.memory import best_dtype, peak_rss_gib
+from slmbench.memory import Precision, best_dtype, peak_rss_gib
 from slmbench.progress import progress
 from slmbench.template import Encoded
 
@@ -122,7 +122,7 @@ def attach_adapter(model: Any, recipe: Recipe) -> Any:
     torch.manual_seed(recipe.seed)
     settings = LoraConfig(
         r=recipe.adapter.r,
-        lora_alpha=recipe.adapter.alpha,  # type: ignore[arg-type]
+        lora_alpha=recipe.adapter.alpha,
         lora_dropout=recipe.adapter.dropout,
         target_modules=list(recipe.adapter.targets),
         task_type="CAUSAL_LM",
@@ -326,10 +326,6 @@ class Trainer:
         write_atomic(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
 
-def precision(recipe: Recipe) -> str:
+def precision(recipe: Recipe) -> Precision:
     """`fp32` or `bf16`: what the recipe asks, and under `auto` what this machine is fast at."""
-    return (
-        best_dtype("cuda" if torch.cuda.is_available() else "cpu")
-        if recipe.train.precision == "auto"
-        else recipe.train.precision
-    )
+    return best_dtype() if recipe.train.precision == "auto" else recipe.train.precision

@@ -66,7 +66,8 @@ def row_attention(
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Attention of one new token a row without repeating the shared key heads; causal over a whole prompt.
 
-    query [rows, heads, new, head_dim], key and value [rows, kv_heads, positions, head_dim] -> [rows, new, heads, head_dim].
+    query [rows, heads, new, head_dim], key and value [rows, kv_heads, positions, head_dim] give
+    [rows, new, heads, head_dim].
     """
     rows, heads, new, width = query.shape
     attend = torch.nn.functional.scaled_dot_product_attention
