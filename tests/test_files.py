@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from slmbench.core import BadInput, SlmbenchError
-from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
+from slmbench.files import Appender, file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
 
 
 def full_disk(descriptor: int) -> None:
@@ -87,3 +88,21 @@ def test_appending_to_a_full_disk_keeps_the_lines_before(tmp_path: Path, monkeyp
         with pytest.raises(SlmbenchError, match="the disk is full"):
             log.append(2)
     assert read_jsonl_tolerant(path)[0] == 1
+
+
+def test_json_reads_back_and_has_one_hash(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_atomic(path, json_text({"größe": [1]}))
+    assert read_json(path, "") == {"größe": [1]}
+    assert file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(None, "there is no such file"), ("{", "not readable as JSON"), ("[]", "not a JSON object")]
+)
+def test_json_that_is_none_says_what_to_do(tmp_path: Path, content: str | None, what: str) -> None:
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BadInput, match=rf"a\.json: {what}.*: make it again"):
+        read_json(path, "make it again")

@@ -95,15 +95,6 @@ def test_training_memory_is_near_what_was_measured() -> None:
     assert fp32["total"] > parts["total"]
 
 
-def test_evaluation_memory_grows_with_the_batch() -> None:
-    sizes = [
-        memory.predict_evaluation(SMOLLM2_135M, batch=batch, prompt_tokens=300, new_tokens=500, dtype="fp32")["total"]
-        for batch in (1, 8, 32)
-    ]
-    assert sizes == sorted(sizes)
-    assert sizes[0] < 2 * GIB
-
-
 def test_seconds_follow_the_work() -> None:
     speed = Speed(flops=2e11, bytes_per_s=3e10)
     one = memory.predict_training_seconds(SMOLLM2_135M, speed, tokens=100_000)

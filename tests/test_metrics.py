@@ -270,14 +270,3 @@ def test_paired_bootstrap_of_equal_and_of_better() -> None:
     assert worse["difference"] == pytest.approx(-better["difference"])
     with pytest.raises(BadInput, match="same documents"):
         metrics.paired_bootstrap(good, poor[1:])
-
-
-def test_rescore_recomputes_from_outputs() -> None:
-    example = Example("1", "text", "card", SCHEMA, GOLD, {})
-    stored = sample("1", json.dumps(GOLD))
-    wrong = {**stored, "score": {**stored["score"], "exact": False, "hits": 0}}
-    assert metrics.rescore([wrong], [example]) == [stored]
-    with pytest.raises(BadInput, match="sample 2 is not in the data"):
-        metrics.rescore([{**stored, "id": "2"}], [example])
-    with pytest.raises(BadInput, match="another target"):
-        metrics.rescore([stored], [Example("1", "text", "card", SCHEMA, {"name": "Bob"}, {})])

@@ -129,7 +129,12 @@ def _add_data_verbs(verbs: Any) -> None:
     split.add_argument("file", type=Path)
     split.add_argument("--test", type=float, default=0.2, help="share of the rows, or their number (default: 0.2)")
     split.add_argument("--seed", type=int, default=42)
-    split.add_argument("--schemas", type=Path, metavar="DIR", help="folder of <schema_id>.json (default: inferred)")
+    split.add_argument(
+        "--schemas",
+        type=Path,
+        metavar="DIR",
+        help="folder of <schema_id>.json (default: inferred, into <file>.schemas)",
+    )
     split.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the file's own)")
     _json(split)
     split.set_defaults(call=_data_split)
@@ -260,14 +265,18 @@ def _data_check(arguments: argparse.Namespace) -> int:
 
 
 def _data_split(arguments: argparse.Namespace) -> None:
-    from slmbench.data import split_rows
+    from slmbench.data import schemas_folder, split_rows
 
     if not arguments.test > 0:
         raise BadInput(f"--test {arguments.test}: give a share below 1 or a number of rows.")
     size = arguments.test if arguments.test < 1 else int(arguments.test)
     out = arguments.out or arguments.file.parent
     train, test = split_rows(arguments.file, test=size, seed=arguments.seed, out=out, schemas=arguments.schemas)
-    places = {"train": str(train), "test": str(test), "schemas": str(arguments.schemas or out / "schemas")}
+    places = {
+        "train": str(train),
+        "test": str(test),
+        "schemas": str(arguments.schemas or schemas_folder(arguments.file, out)),
+    }
     print(json.dumps(places) if arguments.json else "\n".join(f"{k:8} {v}" for k, v in places.items()))
 
 

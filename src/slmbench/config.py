@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import json
+import math
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -110,10 +111,6 @@ class Recipe:
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return plain
 
-    def digest(self) -> str:
-        """SHA-256 of the settings."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
-
 
 def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
     """Read a recipe and apply `--set a.b=value` changes (values are YAML).
@@ -129,7 +126,8 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f":{place.line + 1}" if place else ""
-        raise BadInput(f"{path}{line}: not YAML ({getattr(error, 'problem', error)}); correct the line.") from None
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadInput(f"{path}{line}: not YAML ({what}); correct the line.") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: a recipe is a mapping of settings, this is {type(raw).__name__}; see recipes/*.yaml.")
     for change in changes or []:
@@ -190,37 +188,51 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
         if value is None:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where, path)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 2e-4 as a string
         try:
-            return float(value)
+            value = float(value)
         except ValueError:
             pass
-    if (hint is float and number) or (hint is int and number and value == int(value)):
-        return int(value) if hint is int or value == int(value) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if number and (hint is float or (hint is int and value == int(value))):
+        return int(value) if value == int(value) else value
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    wanted = " or ".join(map(repr, arguments)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    names = {Literal: " or ".join(map(repr, arguments)), tuple: "a list"}
+    wanted = names.get(origin) or getattr(hint, "__name__", str(hint))
     raise BadInput(f"{where}: {path} must be {wanted}, not {value!r}.")
 
 
 def _check(recipe: Recipe, where: str) -> None:
     """The bounds that types cannot say."""
+    data, train, evaluate = recipe.data, recipe.train, recipe.evaluate
     bounds = {
-        "adapter.r": recipe.adapter.r >= 1,
-        "adapter.dropout": 0 <= recipe.adapter.dropout < 1,
-        "train.epochs": recipe.train.epochs >= 1,
-        "train.learning_rate": 0 < recipe.train.learning_rate < 1,
-        "train.warmup": 0 <= recipe.train.warmup <= 1,
-        "train.update_examples": recipe.train.update_examples >= 1,
-        "train.micro_tokens": recipe.train.micro_tokens >= 1,
-        "data.validation": recipe.data.validation >= 0,
-        "data.max_tokens": recipe.data.max_tokens >= 8,
-        "data.limit": recipe.data.limit is None or recipe.data.limit >= 4,
-        "data.tests": len(recipe.data.tests) >= 1,
-        "evaluate.budget_factor": recipe.evaluate.budget_factor >= 1,
-        "name": recipe.name.replace("-", "").replace("_", "").replace(".", "").isalnum() and recipe.name[0] != ".",
+        "seed": (0 <= recipe.seed < 2**31, "from 0 to below 2^31"),
+        "adapter.r": (recipe.adapter.r >= 1, "at least 1"),
+        "adapter.alpha": (recipe.adapter.alpha > 0, "above 0"),
+        "adapter.targets": (len(recipe.adapter.targets) >= 1, "at least one projection"),
+        "adapter.dropout": (0 <= recipe.adapter.dropout < 1, "from 0 to below 1"),
+        "train.epochs": (train.epochs >= 1, "at least 1"),
+        "train.learning_rate": (0 < train.learning_rate < 1, "above 0 and below 1"),
+        "train.warmup": (0 <= train.warmup <= 1, "a share from 0 to 1"),
+        "train.update_examples": (train.update_examples >= 1, "at least 1"),
+        "train.micro_tokens": (train.micro_tokens >= 1, "at least 1"),
+        "train.weight_decay": (train.weight_decay >= 0, "0 or more"),
+        "train.max_grad_norm": (train.max_grad_norm > 0, "above 0"),
+        "data.validation": (data.validation >= 0, "0, a share below 1, or a number of rows"),
+        "data.max_tokens": (data.max_tokens >= 8, "at least 8"),
+        "data.limit": (data.limit is None or data.limit >= 4, "at least 4, or left out"),
+        "data.tests": (len(data.tests) >= 1, "at least one test set"),
+        "evaluate.budget_factor": (evaluate.budget_factor >= 1, "at least 1"),
+        "evaluate.budget_extra": (evaluate.budget_extra >= 0, "0 or more"),
+        "evaluate.batch_tokens": (evaluate.batch_tokens >= 1, "at least 1"),
+        "evaluate.latency_rows": (evaluate.latency_rows >= 0, "0 or more"),
+        "name": (re.fullmatch(r"\w[\w.-]*", recipe.name), "letters, digits, and . _ - within"),
     }
-    for key, good in bounds.items():
+    for key, (good, wanted) in bounds.items():
         if not good:
-            raise BadInput(f"{where}: {key} is out of bounds; see `slmbench run --help` and recipes/*.yaml.")
+            raise BadInput(f"{where}: {key} is out of bounds; it must be {wanted}.")
+    names = ["train", "validation", *(test.name for test in data.tests)]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"{where}: data.tests: two parts of the data would be called {name}; rename one file.")

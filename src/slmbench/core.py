@@ -71,7 +71,9 @@ class Completion:
 class Backend(Protocol):
     """Anything that generates: completions come in the order that suits the backend, each carrying its request's id."""
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]: ...
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """One completion for each request."""
+        ...
 
 
 class Task(Protocol):
@@ -80,10 +82,18 @@ class Task(Protocol):
     name: str
     version: str
 
-    def splits(self) -> list[str]: ...
+    def splits(self) -> list[str]:
+        """The names that `load` takes."""
+        ...
 
-    def load(self, split: str) -> list[Example]: ...
+    def load(self, split: str) -> list[Example]:
+        """The examples of a split, in its order."""
+        ...
 
-    def score(self, example: Example, completion: Completion) -> Score: ...
+    def score(self, example: Example, completion: Completion) -> Score:
+        """The measures of one completion."""
+        ...
 
-    def summarize(self, samples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]: ...
+    def summarize(self, samples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Metric name -> {k, n, value, low, high} over samples."""
+        ...

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput, Example
-from slmbench.files import write_atomic
+from slmbench.files import json_text, write_atomic
 from slmbench.schema import canonical, check_schema, infer_schema, load_schemas, strict_loads
 
 UNLABELLED = "unlabelled"
@@ -112,11 +112,6 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def file_hash(path: Path) -> str:
-    """The sha256 of a file's bytes, as hex."""
-    return hashlib.sha256(_read_bytes(path)).hexdigest()
-
-
 def data_hash(examples: Sequence[Example]) -> str:
     """A sha256 of what a model sees and is scored by: each id, text, canonical target and schema, in order."""
     digest = hashlib.sha256()
@@ -156,7 +151,7 @@ def split_rows(
 
     Every schema_id gives its share, to one row; rows with the same normalised text stay on one side, even where that
     moves the size by a row. The same file, share and seed give the same halves everywhere. When no `schemas` folder is
-    given, the schemas inferred from all rows go to OUT/schemas/<schema_id>.json, so that both halves are read alike.
+    given, the schemas inferred from all rows go to `schemas_folder`, so that both halves are read alike.
     """
     rows = read_rows(path)
     size = _size(test, len(rows), "test")
@@ -176,9 +171,13 @@ def split_rows(
         places.append(place)
     if schemas is None:
         for schema_id, schema in known.items():
-            text = json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
-            write_atomic(out / "schemas" / f"{schema_id}.json", text)
+            write_atomic(schemas_folder(path, out) / f"{schema_id}.json", json_text(schema, indent=2))
     return places[0], places[1]
+
+
+def schemas_folder(path: Path, out: Path) -> Path:
+    """Where `split_rows` puts the schemas that it infers from `path`: a folder of each file's own."""
+    return out / f"{path.stem}.schemas"
 
 
 def _size(asked: int | float, total: int, name: str) -> int:

@@ -6,15 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from slmbench.config import Evaluation
 from slmbench.core import Backend, Completion, Example, Request, Task
 from slmbench.files import Appender, read_jsonl_tolerant
+from slmbench.metrics import Sample
 from slmbench.progress import progress
 from slmbench.template import Encoded, target_text
-
-Sample = dict[str, Any]
 
 
 def evaluate(
@@ -29,8 +27,8 @@ def evaluate(
     known = {sample["id"]: sample for sample in read_jsonl_tolerant(path)}
     by_id = {example.id: example for example in examples}
     requests = [request(row, settings) for row in encoded if row.id not in known]
-    with Appender(path) as samples, progress(label, len(examples), "documents") as advance:
-        advance(len(examples) - len(requests), "")
+    done = len(examples) - len(requests)
+    with Appender(path) as samples, progress(label, len(examples), "documents", done) as advance:
         for completion in backend.generate(requests):
             sample = make_sample(task, by_id[completion.id], completion)
             samples.append(sample)
@@ -46,7 +44,7 @@ def request(row: Encoded, settings: Evaluation) -> Request:
 
 
 def make_sample(task: Task, example: Example, completion: Completion) -> Sample:
-    """One line of `samples.jsonl`: the output, how it came about, and its score."""
+    """One line of a file of samples: the output, how it came about, and its score."""
     return {
         "id": example.id,
         "schema_id": example.schema_id,

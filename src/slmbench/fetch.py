@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmbench.core import BadInput, SlmbenchError
+from slmbench.files import file_sha256
 from slmbench.progress import progress
-from slmbench.weights import file_sha256
 
 HUB_SECONDS = 8.0
 HUB_FILES = (

@@ -1,4 +1,4 @@
-"""Writes that survive a kill or a full disk, and reads that survive the write that did not.
+"""Files as this project writes and reads them: writes that survive a kill or a full disk, reads that say what is wrong.
 
 A file is either the old one or the new one (`write_atomic`); a log of JSON lines keeps every whole line
 (`Appender`, `read_jsonl_tolerant`), however the process that wrote it ended.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import uuid
@@ -103,6 +104,30 @@ def read_jsonl_tolerant(path: Path) -> list[Any]:
                 f"{path}:{number}: this line is damaged ({error}): delete the line to go on without it"
             ) from error
     return values
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises BadInput, with `remedy` as what to do, where there is no file or no object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: there is no such file: {remedy}") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: not readable as JSON ({error}): {remedy}") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: not a JSON object: {remedy}")
+    return value
+
+
+def json_text(value: Any, indent: int | None = 1) -> str:
+    """JSON as it stands in the files that this project writes, with the last line ended."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

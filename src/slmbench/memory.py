@@ -206,23 +206,6 @@ def predict_training(
     )
 
 
-def predict_evaluation(
-    shape: Shape, *, batch: int, prompt_tokens: int, new_tokens: int, dtype: Precision, adapter_parameters: int = 0
-) -> dict[str, int]:
-    """Bytes by part for generating `new_tokens` after `prompt_tokens` (the longest) for `batch` rows; and `total`."""
-    width = _width(dtype)
-    return _with_total(
-        {
-            "weights": shape.parameters * width,
-            "adapter": adapter_parameters * 4,
-            "cache": batch * (prompt_tokens + new_tokens) * shape.kv_values * width,
-            "activations": batch * prompt_tokens * (4 * shape.hidden + 3 * shape.intermediate) * max(width, 4),
-            "logits": batch * shape.vocab * LOGIT_BYTES,
-            "runtime": RUNTIME_BYTES,
-        }
-    )
-
-
 def calibrate(dtype: Precision, device: str = "cpu", seconds: float = 0.3) -> Speed:
     """Measure matrix products of a small model's size and reading from memory, for about `seconds` each."""
     import torch
@@ -257,7 +240,7 @@ def predict_evaluation_seconds(
 
 
 def _rate(work: Callable[[], Any], seconds: float, device: str) -> float:
-    """Runs a second of `work`, after one run that does not count."""
+    """Runs of `work` a second, after one run that does not count."""
     import torch
 
     work()

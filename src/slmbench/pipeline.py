@@ -7,7 +7,6 @@ import gc
 import hashlib
 import importlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +20,15 @@ from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, Example, Task
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
-from slmbench.files import read_jsonl_tolerant, write_atomic
-from slmbench.metrics import LABELS, shown
+from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
+from slmbench.metrics import LABELS, Sample, shown
+from slmbench.progress import say
 from slmbench.publish import build_record, card, report, split_record, update_readme
-from slmbench.runs import Run, read_json_file
+from slmbench.runs import Run
 from slmbench.template import Encoded, encode, prompt_hash
-from slmbench.weights import BaseModel, file_sha256
+from slmbench.weights import BaseModel
 
-Sample = dict[str, Any]
+FINISHED = "give the folder of a run that has ended, or give its own command again"
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,8 @@ class Plan:
     run: Run
 
     def test(self, name: str) -> Test:
+        """The recipe's settings of a test set."""
         return next(test for test in self.recipe.data.tests if test.name == name)
-
-
-def say(line: str = "") -> None:
-    """Progress goes to standard error; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def smoke(recipe: Recipe) -> Recipe:
@@ -263,9 +259,9 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
     run.note("created", record["created"])
     examples = {name: split.examples for name, split in plan.tests.items()}
     history = read_jsonl_tolerant(run.folder / "train" / "history.jsonl")
-    run.write("record.json", dump(record))
-    run.write("results.json", dump({**record, "samples": samples}, indent=None))
-    run.write("training_metadata.json", dump({key: record[key] for key in METADATA}))
+    run.write("record.json", json_text(record))
+    run.write("results.json", json_text({**record, "samples": samples}, indent=None))
+    run.write("training_metadata.json", json_text({key: record[key] for key in METADATA}))
     run.write("README.md", card(record))
     run.write("report.html", report(record, samples, examples, history))
     return record
@@ -278,11 +274,6 @@ def in_order(parts: Mapping[str, list[Sample]], split: Split) -> dict[str, list[
     """Samples in the order of their examples, as they would stand had nothing been interrupted."""
     place = {example.id: i for i, example in enumerate(split.examples)}
     return {stage: sorted(samples, key=lambda s: place[s["id"]]) for stage, samples in parts.items()}
-
-
-def dump(value: Any, indent: int | None = 1) -> str:
-    """JSON as it stands in a run's files."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
 
 def now() -> str:
@@ -336,7 +327,7 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
 def rewrite_report(folder: Path) -> Path:
     """The `report` verb: the report of a finished run, anew from its stored samples."""
     record = load_record(folder)
-    results = read_json_file(folder / "results.json")
+    results = read_json(folder / "results.json", FINISHED)
     history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
     recipe = recipe_of(record["recipe"], str(folder / "record.json"))
     task = load_task(recipe.task)
@@ -351,21 +342,25 @@ def compare_runs(folders: Sequence[Path], split: str | None) -> tuple[tuple[str,
         raise BadInput(f"compare takes one or two runs, not {len(folders)}.")
     records = [load_record(folder) for folder in folders]
     name = split or next(iter(records[0]["tests"]))
-    parts = [samples_of(folder, name) for folder in folders]
-    wanted = [(parts[0], "base"), (parts[0], "tuned")] if len(folders) == 1 else [(part, "tuned") for part in parts]
-    for part, kind in wanted:
-        if kind not in part:
-            raise BadInput(f"{folders[0]}: no {kind} samples of {name}; the run has {', '.join(records[0]['tests'])}.")
+    kinds = [(folders[0], "base"), (folders[0], "tuned")] if len(folders) == 1 else [(f, "tuned") for f in folders]
+    sides = []
+    for folder, kind in kinds:
+        found = samples_of(folder, name)
+        if kind not in found:
+            raise BadInput(
+                f"{folder}: no {kind} samples of {name}; give a --split of {', '.join(records[0]['tests'])}."
+            )
+        sides.append(found[kind])
     names = ("base", "tuned") if len(folders) == 1 else (records[0]["name"], records[1]["name"])
-    return names, compare(wanted[0][0][wanted[0][1]], wanted[1][0][wanted[1][1]])
+    return names, compare(*sides)
 
 
 def publish_runs(folders: Sequence[Path], results: Path, readme: Path) -> list[str]:
     """The `publish` verb: copy each run's results, then write the README's table anew from all of them."""
     lines = []
     for folder in folders:
-        record = read_json_file(folder / "results.json")
-        write_atomic(results / f"{record['name']}.json", dump(record, indent=None))
+        record = read_json(folder / "results.json", FINISHED)
+        write_atomic(results / f"{record['name']}.json", json_text(record, indent=None))
         lines.append(f"{results / record['name']}.json")
     if update_readme(readme, results):
         lines.append(f"{readme}: table written anew")
@@ -381,5 +376,5 @@ def build_data(task: str, split: str | None, rows: int | None, out: Path | None)
 
 
 def load_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished run, or a results file. Raises BadInput where there is none."""
-    return read_json_file(folder / "record.json" if folder.is_dir() else folder)
+    """The record of a finished run's folder, or a file of `results/`. Raises BadInput where there is none."""
+    return read_json(folder / "record.json" if folder.is_dir() else folder, FINISHED)

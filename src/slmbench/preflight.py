@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from slmbench import memory, models
 from slmbench.core import BadInput, Request, SlmbenchError
 from slmbench.evaluate import request
-from slmbench.pipeline import Plan, dump, say
+from slmbench.files import json_text, read_json
+from slmbench.progress import say
 from slmbench.template import Encoded
-from slmbench.weights import read_json
+from slmbench.weights import ANEW
 
 if TYPE_CHECKING:
+    from slmbench.pipeline import Plan
     from slmbench.train import Trainer
 
 TRIAL_EXAMPLES = 8
@@ -27,13 +29,14 @@ DISK_BYTES = 500 * 2**20
 
 
 def check_data(plan: Plan) -> None:
-    """Run the gate over every file of the recipe: a task's own splits must pass, a user's file is reported on."""
+    """Run the gate over every file of the recipe and say what it finds; a task's own frozen splits pass by test."""
     from slmbench.synth.check import check_file
 
     schemas = Path(plan.recipe.data.schemas) if plan.recipe.data.schemas else None
-    sources = [plan.recipe.data.train, *(test.split for test in plan.recipe.data.tests)]
-    for source in (s for s in sources if s not in plan.task.splits()):
-        report = check_file(Path(source), schemas=schemas)
+    data, own = plan.recipe.data, plan.task.splits()
+    for source in (name for name in (data.train, *(test.split for test in data.tests)) if name not in own):
+        against = [Path(data.train)] if source != data.train and data.train not in own else []
+        report = check_file(Path(source), against=against, schemas=schemas)
         if report.ok:
             say(f"gate      {source}: passes")
             continue
@@ -50,7 +53,7 @@ def preflight_stage(plan: Plan) -> None:
         say(histogram([len(row.ids) for row in plan.train.encoded]))
         say(shown_example(plan.train.encoded[0], plan.tokenizer))
         foretold = predict(plan)
-        plan.run.write("preflight.json", dump(foretold))
+        plan.run.write("preflight.json", json_text(foretold))
         for process in memory.gpu_processes():
             say(f"gpu       process {process['pid']} ({process['name']}) holds {process['memory_mib']} MiB")
         trial(plan)
@@ -94,7 +97,7 @@ def predict(plan: Plan) -> dict[str, Any]:
     """Memory and time foretold from the model's shape and a second of measuring; printed, and returned for the run."""
     from slmbench.train import micro_batches, precision
 
-    config = read_json(plan.base.folder / "config.json")
+    config = read_json(plan.base.folder / "config.json", ANEW)
     shape = memory.shape_of(config, plan.base.parameters)
     device = memory.best_device()
     dtype = precision(plan.recipe)

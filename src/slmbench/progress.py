@@ -10,16 +10,24 @@ from contextlib import contextmanager
 LOG_SECONDS = 10.0
 
 
+def say(line: str = "") -> None:
+    """A line on standard error, where progress goes; standard output is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def progress(label: str, total: float, unit: str = "") -> Iterator[Callable[[float, str], None]]:
-    """Yield `advance(step, note)`; it draws on standard error, so that standard output stays for results."""
+def progress(label: str, total: float, unit: str = "", done: float = 0) -> Iterator[Callable[[float, str], None]]:
+    """Yield `advance(step, note)`; it draws on standard error, so that standard output stays for results.
+
+    `done` is what an earlier process did: it counts as progress, not as speed.
+    """
     if sys.stderr.isatty():
-        yield from _bar(label, total)
+        yield from _bar(label, total, done)
     else:
-        yield from _lines(label, total, unit)
+        yield from _lines(label, total, unit, done)
 
 
-def _bar(label: str, total: float) -> Iterator[Callable[[float, str], None]]:
+def _bar(label: str, total: float, done: float) -> Iterator[Callable[[float, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -31,7 +39,7 @@ def _bar(label: str, total: float) -> Iterator[Callable[[float, str], None]]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total, note="")
+        task = bar.add_task(label, total=total, completed=int(done), note="")
 
         def advance(step: float, note: str = "") -> None:
             bar.update(task, advance=step, note=note)
@@ -39,9 +47,9 @@ def _bar(label: str, total: float) -> Iterator[Callable[[float, str], None]]:
         yield advance
 
 
-def _lines(label: str, total: float, unit: str) -> Iterator[Callable[[float, str], None]]:
+def _lines(label: str, total: float, unit: str, done: float) -> Iterator[Callable[[float, str], None]]:
     started = spoken = time.monotonic()
-    done = 0.0
+    before = done
 
     def advance(step: float, note: str = "") -> None:
         nonlocal done, spoken
@@ -49,8 +57,8 @@ def _lines(label: str, total: float, unit: str) -> Iterator[Callable[[float, str
         now = time.monotonic()
         if now - spoken >= LOG_SECONDS:
             spoken = now
-            left = (now - started) / done * (total - done) if done else 0
-            print(f"{label}: {done:.0f}/{total:.0f} {unit} {note} ({left:.0f} s left)", file=sys.stderr, flush=True)
+            left = (now - started) / (done - before) * (total - done) if done > before else 0
+            say(f"{label}: {done:.0f}/{total:.0f} {unit} {note} ({left:.0f} s left)")
 
     yield advance
-    print(f"{label}: done in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    say(f"{label}: done in {time.monotonic() - started:.0f} s")

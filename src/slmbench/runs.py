@@ -11,7 +11,6 @@ runs/NAME/
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput
-from slmbench.files import write_atomic, write_errors
+from slmbench.files import json_text, read_json, write_atomic, write_errors
 
 
 class Run:
@@ -36,13 +35,14 @@ class Run:
         self._state_path = folder / "state.json"
         self.state: dict[str, Any] = {"identity": identity, "stages": {}}
         if self._state_path.exists():
-            self.state = read_json_file(self._state_path)
+            self.state = read_json(self._state_path, "delete it and give the same command again")
             if self.state.get("identity") != identity:
                 raise BadInput(
                     f"{folder}: holds a run of another recipe, data or base; give another --name, or delete the folder."
                 )
 
     def done(self, stage: str) -> bool:
+        """Whether a stage has ended well."""
         return stage in self.state["stages"]
 
     @contextmanager
@@ -74,7 +74,7 @@ class Run:
         write_atomic(self.folder / name, content)
 
     def _save(self) -> None:
-        write_atomic(self._state_path, json.dumps(self.state, indent=1) + "\n")
+        write_atomic(self._state_path, json_text(self.state))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -94,16 +94,3 @@ class Run:
             handle.write(str(os.getpid()))
             handle.flush()
             yield
-
-
-def read_json_file(path: Path) -> dict[str, Any]:
-    """A JSON object that a run wrote. Raises BadInput where it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: not there; give the folder of a run that has come so far.") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}); delete it and give the same command again.") from None
-    if not isinstance(value, dict):
-        raise BadInput(f"{path}: not a JSON object; delete it and give the same command again.")
-    return value

@@ -151,7 +151,7 @@ def canonical(value: Any, schema: Mapping[str, Any]) -> str:
 
 
 def _ordered(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    schema = _resolved(schema, root)
+    schema = resolve(schema, root)
     if isinstance(value, dict):
         properties = properties_of(schema, root)
         known = [key for key in properties if key in value]
@@ -165,7 +165,7 @@ def _ordered(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> 
 
 def properties_of(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
     """All properties that an object under `schema` may have, those of `allOf`, `anyOf` and `oneOf` included."""
-    schema = _resolved(schema, root)
+    schema = resolve(schema, root)
     found = dict(schema.get("properties", {}))
     for keyword in ("allOf", "anyOf", "oneOf"):
         for branch in schema.get(keyword, []):
@@ -174,7 +174,8 @@ def properties_of(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _resolved(schema: Mapping[str, Any] | bool, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolve(schema: Mapping[str, Any] | bool, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`schema` with a local `$ref` at its top followed; `root` is the document that the reference points into."""
     while isinstance(schema, Mapping) and "$ref" in schema:
         target = _target(schema["$ref"], root)
         schema = {**(target if isinstance(target, Mapping) else {}), **{k: v for k, v in schema.items() if k != "$ref"}}
@@ -190,17 +191,16 @@ def _target(ref: str, root: Mapping[str, Any]) -> Any:
     return target
 
 
-def resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`schema` with a local `$ref` at its top followed; `root` is the document that the reference points into."""
-    return _resolved(schema, root)
-
-
 def _children(schema: Mapping[str, Any]) -> Iterator[Any]:
-    for keyword in ("properties", "$defs", "definitions", "patternProperties"):
+    """Every subschema right below one."""
+    for keyword in ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas"):
         yield from (schema.get(keyword) or {}).values()
     for keyword in ("allOf", "anyOf", "oneOf", "prefixItems"):
         yield from schema.get(keyword) or []
-    for keyword in ("items", "additionalProperties", "not", "if", "then", "else", "contains"):
+    for keyword in (
+        "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames", "unevaluatedItems",
+        "unevaluatedProperties",
+    ):  # fmt: skip
         if isinstance(schema.get(keyword), dict):
             yield schema[keyword]
 
@@ -339,7 +339,7 @@ def complexity(schema: Mapping[str, Any]) -> str:
 
 def _shape(schema: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[int, int, int]:
     """Leaf fields, levels of objects, arrays of objects."""
-    schema = _resolved(schema, root)
+    schema = resolve(schema, root)
     properties = properties_of(schema, root)
     if properties:
         shapes = [_shape(sub, root) for sub in properties.values()]

@@ -213,8 +213,7 @@ class Trainer:
         saved, started = time.monotonic(), time.monotonic() - self.seconds
         total = sum(len(row.ids) for row in self.rows) * self.recipe.train.epochs
         self.model.train()
-        with Appender(self.folder / "history.jsonl") as history, progress("train", total, "tokens") as advance:
-            advance(self.tokens, "")
+        with Appender(self.folder / "history.jsonl") as history, progress("train", total, "tokens", self.tokens) as advance:
             for update, (epoch, examples, last) in enumerate(self.schedule()):
                 if update < self.done:
                     continue
@@ -307,7 +306,7 @@ class Trainer:
             return
         try:
             with safe_open(path, framework="pt", device=str(self.accelerator.device)) as file:
-                position = json.loads(file.metadata()["position"])
+                position = json.loads((file.metadata() or {})["position"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         except (SafetensorError, KeyError, ValueError) as error:
             raise BadInput(f"{path}: not a checkpoint of this program ({error}); delete it to train anew.") from None

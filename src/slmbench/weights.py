@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slmbench.core import BadInput
+from slmbench.files import file_sha256, read_json
 
 Source = Literal["local", "hub", "wheel"]
+ANEW = "download or save the model again"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -49,7 +51,7 @@ def base_model(
         what = "an adapter, not a base model" if (folder / "adapter_config.json").is_file() else "no config.json"
         raise BadInput(f"{folder}: {what}: give a folder with config.json, tokenizer.json and *.safetensors")
     for config in ("config.json", "tokenizer_config.json"):
-        if (folder / config).is_file() and "auto_map" in read_json(folder / config):
+        if (folder / config).is_file() and "auto_map" in read_json(folder / config, ANEW):
             raise BadInput(f"{folder / config}: the model brings code of its own (auto_map), which is never run")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
@@ -58,7 +60,7 @@ def base_model(
         raise BadInput(f"{folder}: {what}: give a folder with *.safetensors")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        parts = set(read_json(index).get("weight_map", {}).values())
+        parts = set(read_json(index, ANEW).get("weight_map", {}).values())
         if missing := sorted(parts - {path.name for path in weights}):
             raise BadInput(f"{index}: {missing[0]} is missing: download the model again")
     if not (folder / "tokenizer.json").is_file():
@@ -92,22 +94,3 @@ def safetensors_values(path: Path) -> int:
         return sum(math.prod(tensor["shape"]) for tensor in tensors)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path}: not a whole safetensors file: download or save it again") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises BadInput where there is no file, or no object in it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: the file is missing: download or save the folder again") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: not readable as JSON ({error}): download or save it again") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"{path}: not a JSON object: download or save it again")
-    return value
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -82,7 +82,7 @@ def results(record: Record) -> str:
 
 
 def snippet(record: Record) -> str:
-    """Python that loads the adapter from the card's folder and extracts one document."""
+    """Python that loads the adapter, run in the card's folder, and extracts one document."""
     style = record["prompt"]["style"]
     if style == "plain":
         before, after = prompt_text("\0", {}, "plain").split("\0")
@@ -95,12 +95,13 @@ def snippet(record: Record) -> str:
             f"prompt = prompt_text(text, schema, {style!r})"
         )
     return f"""import json
+from pathlib import Path
 
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from slmbench import models
 
-tokenizer = AutoTokenizer.from_pretrained(".")  # this folder
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base_id(record)!r}), ".")
+base = models.find({record["weights"]["name"]!r})
+tokenizer = models.load_tokenizer(base)
+model = models.load_adapter(models.load_model(base), Path("adapter"), base)  # refuses any other base
 
 {prompt}
 inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")

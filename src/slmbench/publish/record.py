@@ -91,11 +91,17 @@ def split_record(
 
 
 def timing(samples: Sequence[Sample], timed: Sequence[Sample] | None) -> dict[str, Any]:
-    """`latency` with the times of `timed` and the token totals of `samples`."""
+    """`latency` with the times of `timed` and the token totals of `samples`; and `same_answers`, how many of `timed`
+    say what they said among others."""
     totals = latency(samples)
     if timed is None:
         return totals
-    return {**latency(timed), **{key: totals[key] for key in ("prompt_tokens", "output_tokens")}}
+    outputs = {sample["id"]: sample["output"] for sample in samples}
+    return {
+        **latency(timed),
+        **{key: totals[key] for key in ("prompt_tokens", "output_tokens")},
+        "same_answers": sum(outputs.get(sample["id"]) == sample["output"] for sample in timed),
+    }
 
 
 def verify(record: Record, where: str) -> None:

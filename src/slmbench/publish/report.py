@@ -149,7 +149,7 @@ def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
         "section",
         el("h2", "Cost"),
         el("div", *charts, table(["stage", ""], times + memory), class_="grid2"),
-        table(["at batch 1", "p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out"], rows),
+        table(["at batch 1", "p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out", "same answers"], rows),
         el("details", el("summary", "Machine and hashes"), table(["", ""], identity(record))),
     )
 
@@ -165,9 +165,14 @@ def seconds(value: float | None) -> str:
 
 
 def rate(timing: Mapping[str, Any]) -> list[str]:
-    """Tokens a second, in and out."""
-    speed = timing["tokens_per_s"]
-    return ["–" if speed is None else f"{speed:.1f}", f"{timing['prompt_tokens']:,}", f"{timing['output_tokens']:,}"]
+    """Tokens a second, in and out, and how many answers at batch 1 are those of the batched run."""
+    speed, same = timing["tokens_per_s"], timing.get("same_answers")
+    return [
+        "–" if speed is None else f"{speed:.1f}",
+        f"{timing['prompt_tokens']:,}",
+        f"{timing['output_tokens']:,}",
+        "–" if same is None else f"{same}/{timing['n']}",
+    ]
 
 
 def identity(record: Record) -> list[tuple[str, str]]:

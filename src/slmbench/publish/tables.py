@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput
+from slmbench.files import write_atomic
 from slmbench.metrics import LABELS, PROPORTIONS, shown
 from slmbench.publish.record import Record, verify
 
@@ -126,5 +127,5 @@ def update_readme(path: Path, results_dir: Path | None = None) -> bool:
         raise BadInput(f"{path}: holds no {BEGIN} followed by {END}; add both lines where the table belongs.")
     fresh = f"{before}{BEGIN}\n{readme_table(results_dir or path.parent / 'results')}\n{END}{after}"
     if fresh != text:
-        path.write_text(fresh, encoding="utf-8")
+        write_atomic(path, fresh)
     return fresh != text

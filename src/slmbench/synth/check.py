@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slmbench.core import BadInput, Example
+from slmbench.core import Example
 from slmbench.data import UNLABELLED, Row, Schemas, examples_of, normalised, read_rows
 from slmbench.schema import canonical, complexity, leaves, validate
 from slmbench.synth.derive import derive
@@ -103,17 +103,14 @@ def check_file(
     against: Sequence[Path] = (),
     schemas: Schemas | None = None,
     limit: int | None = None,
-    tokenizer: Path | None = None,
 ) -> Report:
     """The gate over one JSONL or CSV file, `against` the files that must share no text with it.
 
-    `limit` bounds text and target together, in tokens of `tokenizer` (a tokenizer.json or a folder with one), or in
-    characters without one. Raises BadInput for a file that cannot be read at all.
+    `limit` bounds text and target together, in characters. Raises BadInput for a file that cannot be read at all.
     """
     rows = read_rows(path)
     examples = examples_of(rows, path, schemas=schemas)
-    count = _token_counter(tokenizer) if tokenizer is not None else len
-    violations = check_rows(path, rows, examples, inferred=schemas is None, limit=limit, count=count)
+    violations = check_rows(path, rows, examples, inferred=schemas is None, limit=limit)
     for other in against:
         violations += leaks(path, rows, other, read_rows(other))
     return Report(str(path), len(rows), slices(examples), sorted(violations))
@@ -126,7 +123,6 @@ def check_rows(
     *,
     inferred: bool = False,
     limit: int | None = None,
-    count: Callable[[str], int] = len,
 ) -> list[Violation]:
     """Every violation that the rows of one file show by themselves; `examples[i]` is the example of `rows[i]`.
 
@@ -139,9 +135,15 @@ def check_rows(
         wanted = canonical(example.target, example.schema)
         if row.ours and row.written != wanted:
             found.append((row.line, "canonical", f"{example.id}: {_difference(row.written, wanted)}"))
-        length = count(example.text) + count(wanted) if limit is not None else 0
+        length = len(example.text) + len(wanted)
         if limit is not None and length > limit:
-            found.append((row.line, "length", f"{example.id}: text and target are {length} long, the limit is {limit}"))
+            found.append(
+                (
+                    row.line,
+                    "length",
+                    f"{example.id}: text and target have {length} characters, over the limit of {limit}",
+                )
+            )
     found += _duplicates(rows)
     found += _partial_slices(rows)
     return [Violation(str(path), *entry) for entry in found]
@@ -271,13 +273,3 @@ class _NearDuplicates:
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     words = normalised(text).split()
     return frozenset(tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1)))
-
-
-def _token_counter(tokenizer: Path) -> Callable[[str], int]:
-    from tokenizers import Tokenizer
-
-    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    if not file.is_file():
-        raise BadInput(f"{file}: there is no tokenizer here: give a tokenizer.json or a folder with one")
-    loaded = Tokenizer.from_file(str(file))
-    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

@@ -1,0 +1,69 @@
+"""A run's folder: whose it is, what is done, one process at a time, damage told in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmbench.core import BadInput, SlmbenchError
+from slmbench.runs import Run
+
+
+def test_a_stage_is_done_when_it_ended_well(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "me")
+    with pytest.raises(KeyboardInterrupt), run.stage("train"):
+        raise KeyboardInterrupt
+    assert not Run(tmp_path / "r", "me").done("train")
+    run = Run(tmp_path / "r", "me")
+    run.state["unfinished"]["train"] = 100.0
+    with run.stage("train"):
+        pass
+    again = Run(tmp_path / "r", "me")
+    assert again.done("train")
+    assert 100 <= again.seconds()["train"] < 101
+    assert again.state["unfinished"] == {}
+
+
+def test_notes_and_files_are_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "me")
+    run.note("created", "today")
+    run.write("card.md", "# ü")
+    assert Run(tmp_path / "r", "me").state["created"] == "today"
+    assert (tmp_path / "r" / "card.md").read_text(encoding="utf-8") == "# ü"
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path / "r", "me").note("a", 1)
+    with pytest.raises(BadInput, match="holds a run of another recipe, data or base; give another --name"):
+        Run(tmp_path / "r", "you")
+
+
+def test_two_processes_never_write_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from slmbench.runs import Run\n"
+        "with Run(Path(sys.argv[1]), 'me').locked(): print('in', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", str(tmp_path / "r")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "in\n"
+        with pytest.raises(BadInput, match="another process is working here"), Run(tmp_path / "r", "me").locked():
+            pytest.fail("both were let in")
+        other.kill()
+    with Run(tmp_path / "r", "me").locked():
+        assert (tmp_path / "r" / "lock").read_text().isdigit()
+
+
+def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SlmbenchError, match="cannot be written"), Run(tmp_path / "file" / "r", "me").locked():
+        pytest.fail("let in")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"\xff"'])
+def test_a_damaged_state_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"state\.json: .*delete it and give the same command again"):
+        Run(tmp_path, "me")
