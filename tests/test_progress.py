@@ -34,9 +34,7 @@ def test_a_log_gets_a_line_every_ten_seconds(clock: list[float], capsys: pytest.
     ]
 
 
-def test_what_was_done_before_does_not_count_as_speed(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_done_before_does_not_count_as_speed(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with progress("train", 100, "tokens", done=80) as advance:
         clock[0] += 10
         advance(10, "")

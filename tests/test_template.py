@@ -21,7 +21,9 @@ EXAMPLE = Example("a", "{text} {schema} {} %s \\n ü", "s", SCHEMA, {"tags": ["x
 def test_the_prompt_is_the_one_that_is_published() -> None:
     said = "Extract the structured JSON data from the following text.\n\n"
     assert prompt_text("Hi", SCHEMA, "plain") == f"{said}Input: Hi\n\nOutput:"
-    assert prompt_text("Hi", SCHEMA, "schema") == f'{said}Schema: {{"n":integer,"tags"?:[string]}}\n\nInput: Hi\n\nOutput:'
+    assert (
+        prompt_text("Hi", SCHEMA, "schema") == f'{said}Schema: {{"n":integer,"tags"?:[string]}}\n\nInput: Hi\n\nOutput:'
+    )
 
 
 @pytest.mark.parametrize("style", ["plain", "schema"])
@@ -67,7 +69,10 @@ def test_the_styles_have_hashes_of_their_own() -> None:
         ({"type": "string", "format": "date"}, "date"),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer|null"),
         ({}, "any"),
-        ({"properties": {"a": {"$ref": "#/$defs/x"}}, "required": ["a"], "$defs": {"x": {"type": "number"}}}, '{"a":number}'),
+        (
+            {"properties": {"a": {"$ref": "#/$defs/x"}}, "required": ["a"], "$defs": {"x": {"type": "number"}}},
+            '{"a":number}',
+        ),
     ],
 )
 def test_a_schema_in_few_tokens(schema: dict[str, Any], text: str) -> None:

@@ -213,7 +213,10 @@ class Trainer:
         saved, started = time.monotonic(), time.monotonic() - self.seconds
         total = sum(len(row.ids) for row in self.rows) * self.recipe.train.epochs
         self.model.train()
-        with Appender(self.folder / "history.jsonl") as history, progress("train", total, "tokens", self.tokens) as advance:
+        with (
+            Appender(self.folder / "history.jsonl") as history,
+            progress("train", total, "tokens", self.tokens) as advance,
+        ):
             for update, (epoch, examples, last) in enumerate(self.schedule()):
                 if update < self.done:
                     continue

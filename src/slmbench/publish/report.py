@@ -149,7 +149,20 @@ def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
         "section",
         el("h2", "Cost"),
         el("div", *charts, table(["stage", ""], times + memory), class_="grid2"),
-        table(["at batch 1", "p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out", "same answers"], rows),
+        table(
+            [
+                "at batch 1",
+                "p50",
+                "p95",
+                "first token p50",
+                "p95",
+                "tokens/s",
+                "tokens in",
+                "tokens out",
+                "same answers",
+            ],
+            rows,
+        ),
         el("details", el("summary", "Machine and hashes"), table(["", ""], identity(record))),
     )
 
