@@ -1,4 +1,4 @@
-"""A base model of a few thousand random parameters and a recipe for it: every path runs in seconds, without a network."""
+"""A base model of a few thousand random parameters and a recipe for it: every path in seconds, without a network."""
 
 from __future__ import annotations
 

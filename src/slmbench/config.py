@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -189,10 +190,8 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where, path)
     if hint is float and isinstance(value, str):  # YAML 1.1 reads 2e-4 as a string
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if number and (hint is float or (hint is int and value == int(value))):
         return int(value) if value == int(value) else value
