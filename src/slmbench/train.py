@@ -20,49 +20,14 @@ import torch
 
 from slmbench.config import Recipe
 from slmbench.core import BadInput, SlmbenchError
+from slmbench.kernels import CompletionLoss, fast
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.memory import Precision, best_dtype, peak_rss_gib
 from slmbench.progress import progress
 from slmbench.template import Encoded
 
-CHUNK_ROWS = 256
-"""Rows of logits alive at once: 256 x 49,152 fp32 = 48 MiB, small beside the activations."""
-
-
-class CompletionLoss(torch.autograd.Function):
-    """Summed cross-entropy of `hidden @ weight.T`, its gradient computed while the logits are at hand.
-
-    The output weight is frozen, so the only gradient is that of `hidden`, and no logits survive the forward pass:
-    memory is one chunk of rows instead of all (the idea of Liger and cut-cross-entropy, arXiv:2411.09009). The plain
-    twin is `plain_loss`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """hidden [rows, width], weight [vocabulary, width], labels [rows] -> scalar, summed over rows, fp32."""
-        gradient = torch.empty_like(hidden)
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(labels), CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
-            logits = (hidden[part] @ weight.T).float()
-            norm = logits.logsumexp(-1, keepdim=True)
-            picked = labels[part].unsqueeze(-1)
-            total += (norm - logits.gather(-1, picked)).sum()
-            probabilities = logits.sub_(norm).exp_()
-            probabilities.scatter_add_(-1, picked, torch.full_like(picked, -1, dtype=probabilities.dtype))
-            gradient[part] = probabilities.to(weight.dtype) @ weight
-        ctx.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream[0], None, None
-
-
-def plain_loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The reference of `CompletionLoss`: all logits at once, torch's own cross-entropy, summed over rows."""
-    return torch.nn.functional.cross_entropy((hidden @ weight.T).float(), labels, reduction="sum")
+WIDTH_STEP = 16
+"""Padded widths are multiples of this: few shapes, so that the libraries below keep few buffers and kernels."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +42,7 @@ class Batch:
 
 def collate(rows: Sequence[Encoded], pad: int, device: torch.device | str = "cpu") -> Batch:
     """Rows -> ids [rows, longest], picks [labels], labels [labels]; each row's last label is its EOS."""
-    width = max(len(row.ids) for row in rows)
+    width = padded(max(len(row.ids) for row in rows))
     ids = torch.tensor([[*row.ids, *[pad] * (width - len(row.ids))] for row in rows])
     picks = [
         i * width + position
@@ -89,11 +54,16 @@ def collate(rows: Sequence[Encoded], pad: int, device: torch.device | str = "cpu
     return Batch(ids.to(device), torch.tensor(picks).to(device), torch.tensor(labels).to(device), tokens)
 
 
+def padded(length: int) -> int:
+    """The width to which a row of so many tokens is padded."""
+    return -(-length // WIDTH_STEP) * WIDTH_STEP
+
+
 def micro_batches(rows: Sequence[Encoded], micro_tokens: int) -> list[list[Encoded]]:
     """Sorted by length and cut so that rows x longest stays within the budget; a row alone may exceed it."""
     batches: list[list[Encoded]] = []
     for row in sorted(rows, key=lambda r: (len(r.ids), r.id)):
-        if batches and (len(batches[-1]) + 1) * len(row.ids) <= micro_tokens:
+        if batches and (len(batches[-1]) + 1) * padded(len(row.ids)) <= micro_tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -184,11 +154,10 @@ class Trainer:
         from accelerate import Accelerator
 
         check_output_layer(model.get_base_model())
+        fast(model)
         self.recipe, self.rows, self.validation, self.pad = recipe, rows, validation, pad
         self.folder, self.identity = folder, identity
-        self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), mixed_precision="bf16" if precision(recipe) == "bf16" else "no"
-        )
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         optimizer = torch.optim.AdamW(
             self.parameters.values(), lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay
@@ -249,8 +218,7 @@ class Trainer:
         total = 0.0
         for group in micro_batches(examples, settings.micro_tokens):
             batch = collate(group, self.pad, self.accelerator.device)
-            with self.accelerator.autocast():
-                loss = batch_loss(self.model, batch) / labels
+            loss = batch_loss(self.model, batch) / labels
             self.accelerator.backward(loss)
             total += float(loss.detach())
             self.tokens += batch.tokens

@@ -1,0 +1,289 @@
+"""A run end to end on a tiny base: what it leaves, what it says, and that no kill changes its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slmbench import memory, pipeline
+from slmbench.core import BadInput
+from slmbench.files import read_jsonl_tolerant
+from slmbench.metrics import METRICS, PROPORTIONS
+
+TIMES = ("first_token_s", "total_s")
+UNTIMED = ("base/exam.jsonl", "tuned/exam.jsonl", "base/exam.timed.jsonl", "tuned/exam.timed.jsonl")
+
+
+def untimed(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every sample by file, in the documents' order and without seconds."""
+    return {
+        name: sorted(
+            ({k: v for k, v in s.items() if k not in TIMES} for s in read_jsonl_tolerant(folder / name)),
+            key=lambda s: str(s["id"]),
+        )
+        for name in UNTIMED
+    }
+
+
+def adapter(folder: Path) -> bytes:
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_everything(finished: Path) -> None:
+    names = {
+        "recipe.yaml", "state.json", "preflight.json", "record.json", "results.json", "training_metadata.json",
+        "README.md", "report.html", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
+        "tokenizer/tokenizer.json", "train/history.jsonl", *UNTIMED,
+    }  # fmt: skip
+    assert {name for name in names if not (finished / name).is_file()} == set()
+    assert not (finished / "train" / "checkpoint.safetensors").exists()
+    kinds = {path.suffix for path in finished.rglob("*") if path.is_file()}
+    assert not kinds & {".bin", ".pt", ".pth", ".pkl"}
+
+
+def test_the_record_says_what_was_done(finished: Path, tiny: Any, encoded: list[Any]) -> None:
+    record = json.loads((finished / "record.json").read_text())
+    assert record["weights"]["sha256"] == tiny.sha256
+    assert set(record["metrics"]) == set(record["base"]) == set(METRICS)
+    for name, figure in record["metrics"].items():
+        assert figure["n"] == 6
+        assert figure["low"] <= figure["value"] <= figure["high"]
+        if name in PROPORTIONS:
+            assert figure["value"] == figure["k"] / 6
+    assert {name: part["rows"] for name, part in record["data"].items()} == {"train": 20, "validation": 4, "exam": 6}
+    stages = {"preflight", "train", "base/exam", "tuned/exam", "base/latency", "tuned/latency"}
+    assert set(record["seconds"]) == stages
+    assert record["training"]["updates"] == 10
+    assert record["training"]["precision"] == "fp32"
+    metadata = json.loads((finished / "training_metadata.json").read_text())
+    assert metadata["recipe"]["train"]["epochs"] == 2
+    assert metadata["machine"]["versions"]["torch"]
+    results = json.loads((finished / "results.json").read_text())
+    assert [s["id"] for s in results["samples"]["exam"]["tuned"]] == [
+        json.loads(line)["id"] for line in Path(record["recipe"]["data"]["tests"][0]["split"]).read_text().splitlines()
+    ]
+
+
+def test_show_prints_the_record(finished: Path, slmbench: Callable[..., Any]) -> None:
+    shown = json.loads(slmbench("show", finished, "--json").out)
+    assert {"k", "n", "value", "low", "high"} == set(shown["metrics"]["json_exact"])
+    assert {"json_exact", "field_f1", "schema_compliance", "parse_rate", "truncated"} <= set(shown["base"])
+    assert all(isinstance(value, float) for value in shown["seconds"].values())
+    text = slmbench("show", finished).out
+    assert "exam, base (plain prompt, free decoding)" in text
+    assert "JSONExact" in text and "/6;" in text
+
+
+def test_a_finished_run_is_not_done_again(run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (run_copy / name for name in UNTIMED)}
+    record = json.loads((run_copy / "record.json").read_text())
+    said = slmbench("run", recipe_file, "--runs", run_copy.parent)
+    assert said.code == 0
+    assert "base against tuned on the same 6 rows" in said.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert json.loads((run_copy / "record.json").read_text()) == record
+
+
+def test_the_verbs_one_by_one_are_the_run(
+    finished: Path, recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any]
+) -> None:
+    place = ["--runs", tmp_path]
+    assert slmbench("run", recipe_file, "--dry-run", *place).code == 0
+    assert not (tmp_path / "tiny" / "adapter").exists()
+    assert slmbench("preflight", recipe_file, *place).code == 0
+    assert slmbench("train", recipe_file, *place).out.strip() == str(tmp_path / "tiny" / "adapter")
+    said = slmbench("evaluate", recipe_file, "--split", "exam", *place)
+    assert "exam base (n = 6)" in said.out and "exam tuned (n = 6)" in said.out
+    assert slmbench("run", recipe_file, *place).code == 0
+    assert adapter(tmp_path / "tiny") == adapter(finished)
+    assert untimed(tmp_path / "tiny") == untimed(finished)
+
+
+def test_the_preflight_says_what_it_saw(recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
+    said = slmbench("preflight", recipe_file, "--runs", tmp_path)
+    for part in ("base ", "data      train: 20 examples", "disk", "lengths", "under the loss:", "<|end|>", "memory",
+                 "time", "every adapter matrix moved", "same answers"):  # fmt: skip
+        assert part in said.err, part
+    foretold = json.loads((tmp_path / "tiny" / "preflight.json").read_text())
+    assert foretold["memory_bytes"]["total"] > 0 and foretold["training_seconds"] > 0
+
+
+def test_a_smoke_run_is_a_run_of_its_own(
+    settings: dict[str, Any], tmp_path: Path, slmbench: Callable[..., Any]
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**settings, "name": "small"}))
+    assert slmbench("run", path, "--smoke", "--runs", tmp_path).code == 0
+    assert json.loads((tmp_path / "small-smoke" / "record.json").read_text())["training"]["epochs"] == 1
+
+
+# ---- kills
+
+
+@pytest.mark.parametrize("place", ["train/history.jsonl", "base/exam.jsonl", "tuned/exam.jsonl"])
+def test_a_killed_run_ends_the_same(
+    finished: Path, recipe_file: Path, tmp_path: Path, start: Callable[..., Any], place: str
+) -> None:
+    """SIGKILL as soon as a stage has written twice, then the same command: the same adapter and the same samples."""
+    watched = tmp_path / "runs" / "tiny" / place
+    process = start("run", recipe_file, "--runs", tmp_path / "runs")
+    deadline = time.monotonic() + 120
+    while not (watched.exists() and watched.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "stderr").read_text()
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "runs" / "tiny" / "record.json").exists()
+    assert start("run", recipe_file, "--runs", tmp_path / "runs").wait() == 0, (tmp_path / "stderr").read_text()
+    assert adapter(tmp_path / "runs" / "tiny") == adapter(finished)
+    assert untimed(tmp_path / "runs" / "tiny") == untimed(finished)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_one_sentence(
+    recipe_file: Path, tmp_path: Path, start: Callable[..., Any], number: signal.Signals
+) -> None:
+    process = start("run", recipe_file, "--runs", tmp_path / "runs")
+    watched = tmp_path / "runs" / "tiny" / "recipe.yaml"
+    while not watched.exists():
+        assert process.poll() is None, (tmp_path / "stderr").read_text()
+        time.sleep(0.005)
+    process.send_signal(number)
+    assert process.wait(60) == 1
+    said = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in said
+    assert said.endswith("slmbench: interrupted; give the same command again to go on where it was.\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a small disk needs root to mount")
+def test_a_full_disk_stops_with_a_sentence_and_loses_nothing(
+    finished: Path, recipe_file: Path, tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    """A real disk of 192 KiB: the run breaks off while it writes, and ends as ever once there is room."""
+    runs = tmp_path / "small"
+    runs.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", str(runs)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        process = start("train", recipe_file, "--runs", runs)
+        assert process.wait() == 1
+        said = (tmp_path / "stderr").read_text()
+        assert "Traceback" not in said
+        assert "the disk is full: free some space and give the same command again" in said
+        subprocess.run(["mount", "-o", "remount,size=64m", str(runs)], check=True)
+        assert start("train", recipe_file, "--runs", runs).wait() == 0, (tmp_path / "stderr").read_text()
+        assert adapter(runs / "tiny") == adapter(finished)
+    finally:
+        subprocess.run(["umount", str(runs)], check=True)
+
+
+# ---- verbs over finished runs
+
+
+def test_the_report_is_written_anew_from_the_samples(run_copy: Path, slmbench: Callable[..., Any]) -> None:
+    before = (run_copy / "report.html").read_bytes()
+    (run_copy / "report.html").unlink()
+    assert slmbench("report", run_copy).out.strip() == str(run_copy / "report.html")
+    assert (run_copy / "report.html").read_bytes() == before
+
+
+def test_the_card_is_printed(finished: Path, slmbench: Callable[..., Any]) -> None:
+    assert slmbench("card", finished).out == (finished / "README.md").read_text()
+
+
+def test_compare_is_paired(finished: Path, run_copy: Path, slmbench: Callable[..., Any]) -> None:
+    one = json.loads(slmbench("compare", finished, "--json").out)
+    assert one["n"] == 6
+    assert one["metrics"]["json_exact"]["test"] == "mcnemar"
+    two = json.loads(slmbench("compare", finished, run_copy, "--json").out)
+    assert two["metrics"]["field_f1"]["difference"] == 0
+    assert "6 documents, paired" in slmbench("compare", finished, run_copy).out
+
+
+def test_compare_refuses_other_rows(finished: Path, run_copy: Path, slmbench: Callable[..., Any]) -> None:
+    path = run_copy / "tuned" / "exam.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    said = slmbench("compare", finished, run_copy)
+    assert said.code == 2
+    assert "not taken on the same documents (only in the first:" in said.sentence
+    assert slmbench("compare", finished, finished, finished).code == 2
+    assert "no tuned samples of tset" in slmbench("compare", finished, run_copy, "--split", "tset").sentence
+
+
+def test_publish_copies_results_and_writes_the_table(
+    finished: Path, tmp_path: Path, slmbench: Callable[..., Any]
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- results:begin -->\n<!-- results:end -->\nb\n")
+    said = slmbench("publish", finished, "--results", tmp_path / "results", "--readme", readme)
+    assert said.code == 0
+    assert (tmp_path / "results" / "tiny.json").is_file()
+    assert "| **tiny** | exam (plain, free) |" in readme.read_text()
+
+
+# ---- what is refused
+
+
+def test_a_run_of_another_recipe_is_not_written_over(
+    run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]
+) -> None:
+    said = slmbench("run", recipe_file, "--runs", run_copy.parent, "--set", "train.epochs=3")
+    assert said.code == 2
+    assert "holds a run of another recipe, data or base" in said.sentence
+
+
+def test_an_adapter_of_another_base_is_refused(
+    run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]
+) -> None:
+    record = run_copy / "adapter" / "slmbench_adapter.json"
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps({**facts, "base_sha256": "0" * 64}))
+    state = json.loads((run_copy / "state.json").read_text())
+    del state["stages"]["tuned/exam"]
+    (run_copy / "state.json").write_text(json.dumps(state))
+    said = slmbench("evaluate", recipe_file, "--runs", run_copy.parent)
+    assert said.code == 2
+    assert "this adapter was made for another base" in said.sentence
+
+
+def test_a_row_over_the_limit_is_named_or_counted(recipe: Any, tokenizer: Any) -> None:
+    task = pipeline.load_task("edge_json")
+    examples = pipeline.load_examples(recipe, task, recipe.data.train, None)
+    strict = replace(recipe, data=replace(recipe.data, max_tokens=150))
+    with pytest.raises(BadInput, match=r"train: \S+ has \d+ tokens, over data.max_tokens = 150 \(\d+ such rows\)"):
+        pipeline.encoded_split(strict, tokenizer, examples, "plain", "train")
+    lenient = replace(strict, data=replace(strict.data, over_long="skip"))
+    split = pipeline.encoded_split(lenient, tokenizer, examples, "plain", "train")
+    assert split.skipped > 0 and len(split.examples) == len(split.encoded) == 24 - split.skipped
+    assert [e.id for e in split.examples] == [r.id for r in split.encoded]
+    assert pipeline.encoded_split(lenient, tokenizer, examples, "plain", "exam").skipped == 0
+
+
+def test_too_little_memory_is_told_before_training(
+    recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**20)
+    said = slmbench("run", recipe_file, "--runs", tmp_path)
+    assert said.code == 1
+    assert "lower train.micro_tokens (now 400) or end other programs" in said.sentence
+
+
+def test_too_little_disk_is_told_before_training(
+    recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_disk", lambda _: 2**20)
+    said = slmbench("run", recipe_file, "--runs", tmp_path)
+    assert said.code == 1
+    assert "1 MiB free, a run needs 500; free some" in said.sentence
