@@ -66,7 +66,7 @@ def bad_files() -> list[tuple[str, bytes, str]]:
             lines({**ROW, "schema": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}}),
             ":1: $ref '#/$defs/a' leads back to itself",
         ),
-        ("a deep value", lines(ROW)[:-2] + b',"x":' + b"[" * 100_000 + b"}\n", ":1: this line is not JSON (more than 200"),
+        ("a deep value", lines(ROW)[:-2] + b',"x":' + b"[" * 100_000 + b"}\n", ":1: this line is not JSON (more than"),
     ]  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_a_folder_where_a_file_should_be(tmp_path: Path, slmbench: Callable[...,
     for command in (["data", "check", tmp_path], ["data", "split", tmp_path], ["run", tmp_path]):
         said = slmbench(*command)
         assert said.code == 2
-        assert f"{tmp_path}: cannot be read (Is a directory)" in said.sentence
+        assert f"{tmp_path}: " in said.sentence and "directory" in said.sentence
 
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path, slmbench: Callable[..., Any]) -> None:
@@ -121,9 +121,7 @@ def test_a_bad_schema_file_is_one_sentence(
     assert f"{tmp_path / 'schemas' / 's.json'}: " in said.sentence and sentence in said.sentence
 
 
-def test_a_row_over_the_limit_is_named(
-    settings: dict[str, Any], tmp_path: Path, slmbench: Callable[..., Any]
-) -> None:
+def test_a_row_over_the_limit_is_named(settings: dict[str, Any], tmp_path: Path, slmbench: Callable[..., Any]) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text(yaml.safe_dump({**settings, "data": {**settings["data"], "max_tokens": 100}}))
     said = slmbench("run", recipe, "--runs", tmp_path / "runs")
@@ -150,7 +148,7 @@ def test_a_base_with_pickled_weights(
         (["--set", "train.epoch=1"], "unknown key train.epoch; did you mean epochs?"),
         (["--set", "task=edge_jsn"], "task edge_jsn: there is no such task; take one of edge_json"),
         (["--set", "base=smollm2-135"], "smollm2-135: no such base model: did you mean smollm2-135m?"),
-        (["--set", "data.train=tran"], "tran: cannot be read (No such file or directory)"),
+        (["--set", "data.train=tran"], "tran: neither a split of edge_json (train, test,"),
         (["--set", "data.validation=24"], "validation: 24 of 24 rows leaves one side empty"),
         (["--name", "../up"], "name is out of bounds"),
     ],

@@ -258,12 +258,13 @@ def test_split_halves_share_the_inferred_schemas(tmp_path: Path) -> None:
     assert list(both[0]["properties"]) == ["name", "age"]
 
 
-def test_split_with_schemas_given_writes_none(tmp_path: Path) -> None:
+def test_split_puts_the_schemas_given_beside_the_halves(tmp_path: Path) -> None:
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "person.json").write_text(json.dumps(SCHEMA))
     path = write(tmp_path / "a.jsonl", [ours(i) for i in range(10)])
     split_rows(path, out=tmp_path / "out", schemas=tmp_path / "schemas")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.test.jsonl", "a.train.jsonl"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.schemas", "a.test.jsonl", "a.train.jsonl"]
+    assert json.loads((tmp_path / "out" / "a.schemas" / "person.json").read_text()) == SCHEMA
 
 
 def test_split_of_csv_repeats_the_header(tmp_path: Path) -> None:

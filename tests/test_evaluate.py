@@ -46,9 +46,9 @@ def test_samples_come_in_the_examples_order_and_scored(tmp_path: Path) -> None:
     assert [s["id"] for s in samples] == [e.id for e in EXAMPLES]
     assert all(s["score"]["exact"] and s["score"]["compliant"] for s in samples)
     assert samples[0] == {
-        "id": "e0", "schema_id": "s", "complexity": "unlabelled", "style": "x", "target": '{"n":0}', "output": '{"n":0}',
-        "finish": "stop", "prompt_tokens": 7, "output_tokens": 2, "first_token_s": 0.1, "total_s": 0.2, "batch": 1,
-        "constraint": "free", "score": samples[0]["score"],
+        "id": "e0", "schema_id": "s", "complexity": "unlabelled", "style": "x", "target": '{"n":0}',
+        "output": '{"n":0}', "finish": "stop", "prompt_tokens": 7, "output_tokens": 2, "first_token_s": 0.1,
+        "total_s": 0.2, "batch": 1, "constraint": "free", "score": samples[0]["score"],
     }  # fmt: skip
 
 

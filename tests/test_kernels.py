@@ -124,5 +124,3 @@ def test_layers_with_dropout_keep_their_own_forward(tiny: Any, recipe: Any) -> N
 
     assert all("forward" in vars(layer) for layer in layers(0.0))
     assert not any("forward" in vars(layer) for layer in layers(0.1))
-
-

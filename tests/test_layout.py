@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,10 +26,12 @@ LAYERS = (
     ("evaluate", "compare"),
     ("metrics",),
     ("models",),
-    ("template", "data"),
+    ("data",),
     ("weights", "fetch"),
     ("memory", "runs"),
-    ("schema", "config"),
+    ("config",),
+    ("template",),
+    ("schema",),
     ("files",),
     ("progress",),
     ("core",),
@@ -92,8 +95,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("verb", ["data check", "data split", "models", "compare", "show"])
 def test_light_verbs_never_load_torch(verb: str, tmp_path: Path) -> None:
-    row = '{"id":"a","schema_id":"s","text":"Size 1","target":"{\\"n\\":1}"}\n{"id":"b","schema_id":"s","text":"Size 2","target":"{\\"n\\":2}"}\n'
-    (tmp_path / "rows.jsonl").write_text(row)
+    rows = [{"id": str(n), "schema_id": "s", "text": f"Size {n}", "target": f'{{"n":{n}}}'} for n in (1, 2)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     target = [] if verb == "models" else [str(tmp_path / "rows.jsonl")]
     code = (
         f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r})\nfrom slmbench.cli import main\n"

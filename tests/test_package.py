@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import shlex
+import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-import slmbench
+import slmbench as package
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,11 +71,31 @@ def readme_commands() -> list[str]:
     return [line for line in lines if line.startswith("slmbench ")]
 
 
-@pytest.mark.parametrize("command", readme_commands())
-def test_every_command_of_the_readme_parses(command: str) -> None:
-    from slmbench.cli import parser
-
-    parser().parse_args(shlex.split(command)[1:])
+def test_every_command_of_the_readme_runs(
+    settings: dict[str, Any],
+    data_folder: Path,
+    run_copy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slmbench: Callable[..., Any],
+) -> None:
+    """All of them, as they stand and in their order, in a folder where the recipe means a tiny base and 24 rows."""
+    recipe = yaml.safe_load((ROOT / "recipes" / "edge_json_135m.yaml").read_text())
+    recipe |= {"base": settings["base"], "adapter": settings["adapter"], "evaluate": {"latency_rows": 1}}
+    recipe["data"] |= {"limit": 24, "validation": 4}
+    recipe["train"] |= {"epochs": 1}
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "edge_json_135m.yaml").write_text(yaml.safe_dump(recipe))
+    shutil.copy(data_folder / "train.jsonl", tmp_path / "rows.jsonl")
+    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    for name in ("a", "b"):
+        shutil.copytree(run_copy, tmp_path / "runs" / name)
+    monkeypatch.chdir(tmp_path)
+    for command in readme_commands():
+        said = slmbench(*shlex.split(command)[1:])
+        assert said.code == 0, f"{command}: {said.err}"
+        assert said.out or said.err, command
+    assert "| **edge_json_135m** |" in (tmp_path / "README.md").read_text()
 
 
 def test_the_readme_shows_the_verbs() -> None:
@@ -89,4 +112,4 @@ def test_every_make_target_of_the_readme_exists() -> None:
 
 def test_the_version_is_written_once() -> None:
     assert "version" in PROJECT["dynamic"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+", slmbench.__version__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", package.__version__)

@@ -244,9 +244,7 @@ def test_a_run_of_another_recipe_is_not_written_over(
     assert "holds a run of another recipe, data or base" in said.sentence
 
 
-def test_an_adapter_of_another_base_is_refused(
-    run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]
-) -> None:
+def test_an_adapter_of_another_base_is_refused(run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]) -> None:
     record = run_copy / "adapter" / "slmbench_adapter.json"
     facts = json.loads(record.read_text())
     record.write_text(json.dumps({**facts, "base_sha256": "0" * 64}))
@@ -269,6 +267,17 @@ def test_a_row_over_the_limit_is_named_or_counted(recipe: Any, tokenizer: Any) -
     assert split.skipped > 0 and len(split.examples) == len(split.encoded) == 24 - split.skipped
     assert [e.id for e in split.examples] == [r.id for r in split.encoded]
     assert pipeline.encoded_split(lenient, tokenizer, examples, "plain", "exam").skipped == 0
+
+
+def test_a_mixed_prompt_asks_in_turns(recipe: Any, tokenizer: Any) -> None:
+    examples = pipeline.load_examples(recipe, pipeline.load_task("edge_json"), recipe.data.train, None)
+    split = pipeline.encoded_split(recipe, tokenizer, examples, "mixed", "train")
+    plain = pipeline.encoded_split(recipe, tokenizer, examples, "plain", "train").encoded
+    schema = pipeline.encoded_split(recipe, tokenizer, examples, "schema", "train").encoded
+    both = list(zip(plain, schema, strict=True))
+    assert split.epoch(0) == split.encoded == [pair[i % 2] for i, pair in enumerate(both)]
+    assert split.epoch(1) == [pair[(i + 1) % 2] for i, pair in enumerate(both)]
+    assert all(a.ids[a.prompt_tokens :] == b.ids[b.prompt_tokens :] and len(a.ids) < len(b.ids) for a, b in both)
 
 
 def test_too_little_memory_is_told_before_training(

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="slmbench",
         description="Small language models that turn text into JSON under a schema: trained and measured on a CPU.",
         epilog="Start with: slmbench run recipes/edge_json_135m.yaml --smoke",
@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     _json(models)
     models.set_defaults(call=_models)
     return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """Flags are written out: an abbreviation that works today would change its meaning with the next flag."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{**settings, "allow_abbrev": False})
 
 
 def _json(verb: argparse.ArgumentParser) -> None:
@@ -129,13 +136,14 @@ def _add_data_verbs(verbs: Any) -> None:
     split.add_argument("file", type=Path)
     split.add_argument("--test", type=float, default=0.2, help="share of the rows, or their number (default: 0.2)")
     split.add_argument("--seed", type=int, default=42)
+    split.add_argument("--schemas", type=Path, metavar="DIR", help="folder of <schema_id>.json (default: inferred)")
     split.add_argument(
-        "--schemas",
+        "--out",
         type=Path,
+        default=Path("data"),
         metavar="DIR",
-        help="folder of <schema_id>.json (default: inferred, into <file>.schemas)",
+        help="for both halves and their schemas (default: data)",
     )
-    split.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the file's own)")
     _json(split)
     split.set_defaults(call=_data_split)
 
@@ -270,13 +278,9 @@ def _data_split(arguments: argparse.Namespace) -> None:
     if not arguments.test > 0:
         raise BadInput(f"--test {arguments.test}: give a share below 1 or a number of rows.")
     size = arguments.test if arguments.test < 1 else int(arguments.test)
-    out = arguments.out or arguments.file.parent
+    out = arguments.out
     train, test = split_rows(arguments.file, test=size, seed=arguments.seed, out=out, schemas=arguments.schemas)
-    places = {
-        "train": str(train),
-        "test": str(test),
-        "schemas": str(arguments.schemas or schemas_folder(arguments.file, out)),
-    }
+    places = {"train": str(train), "test": str(test), "schemas": str(schemas_folder(arguments.file, out))}
     print(json.dumps(places) if arguments.json else "\n".join(f"{k:8} {v}" for k, v in places.items()))
 
 

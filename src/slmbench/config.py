@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from slmbench.core import BadInput
+from slmbench.template import Prompt, PromptStyle
 
 T = TypeVar("T")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -27,7 +28,7 @@ class Test:
     """One test set of a recipe: a split of the task or a JSONL file, and the prompt it is asked with."""
 
     split: str
-    prompt: Literal["plain", "schema"] = "plain"
+    prompt: PromptStyle = "plain"
     base: bool = True
     """Whether the base model answers it too."""
 
@@ -100,7 +101,8 @@ class Recipe:
     name: str
     base: str = "smollm2-135m"
     task: str = "edge_json"
-    prompt: Literal["plain", "schema"] = "plain"
+    prompt: Prompt = "plain"
+    """How training asks: `plain`, `schema` (the schema before the text), or `mixed`: in turns from epoch to epoch."""
     seed: int = 42
     data: Data = field(default_factory=Data)
     adapter: Adapter = field(default_factory=Adapter)

