@@ -269,17 +269,6 @@ def test_a_row_over_the_limit_is_named_or_counted(recipe: Any, tokenizer: Any) -
     assert pipeline.encoded_split(lenient, tokenizer, examples, "plain", "exam").skipped == 0
 
 
-def test_a_mixed_prompt_asks_in_turns(recipe: Any, tokenizer: Any) -> None:
-    examples = pipeline.load_examples(recipe, pipeline.load_task("edge_json"), recipe.data.train, None)
-    split = pipeline.encoded_split(recipe, tokenizer, examples, "mixed", "train")
-    plain = pipeline.encoded_split(recipe, tokenizer, examples, "plain", "train").encoded
-    schema = pipeline.encoded_split(recipe, tokenizer, examples, "schema", "train").encoded
-    both = list(zip(plain, schema, strict=True))
-    assert split.epoch(0) == split.encoded == [pair[i % 2] for i, pair in enumerate(both)]
-    assert split.epoch(1) == [pair[(i + 1) % 2] for i, pair in enumerate(both)]
-    assert all(a.ids[a.prompt_tokens :] == b.ids[b.prompt_tokens :] and len(a.ids) < len(b.ids) for a, b in both)
-
-
 def test_too_little_memory_is_told_before_training(
     recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

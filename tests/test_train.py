@@ -42,7 +42,9 @@ def fresh(tiny: Any, recipe: Any) -> Callable[..., Any]:
 def trainer(fresh: Any, recipe: Any, encoded: list[Encoded], tmp_path: Path) -> Callable[..., train.Trainer]:
     def make(folder: str = "t", identity: str = "me", dropout: float = 0.1, **settings: Any) -> train.Trainer:
         changed = replace(recipe, train=replace(recipe.train, **settings))
-        return train.Trainer(changed, fresh(dropout=dropout), [encoded[:20]] * 2, encoded[20:], PAD, tmp_path / folder, identity)
+        return train.Trainer(
+            changed, fresh(dropout=dropout), encoded[:20], encoded[20:], PAD, tmp_path / folder, identity
+        )
 
     return make
 
@@ -55,7 +57,7 @@ def parameters(trainer: train.Trainer) -> dict[str, torch.Tensor]:
 
 
 def test_a_padded_batch_has_the_loss_and_gradients_of_its_rows_alone(fresh: Any, encoded: list[Encoded]) -> None:
-    """The fast path against its twin: peft's layers, torch's attention, transformers' own loss, one row at a time."""
+    """The fast path against its twin: peft's layers, torch's attention, transformers' loss, row by row."""
     rows = sorted(encoded, key=lambda r: len(r.ids))[::6]
     assert len({len(r.ids) for r in rows}) > 1
     fast, plain = kernels.fast(fresh(dropout=0.0)), fresh(dropout=0.0)
@@ -147,7 +149,7 @@ def test_an_update_does_not_depend_on_memory(trainer: Any) -> None:
     wide, narrow = trainer("wide", micro_tokens=10**6), trainer("narrow", micro_tokens=1)
     for model in (wide.model, narrow.model):
         model.eval()  # dropout draws by position in a batch
-    a, b = wide.update(wide.epochs[0][:4], 3), narrow.update(narrow.epochs[0][:4], 3)
+    a, b = wide.update(wide.rows[:4], 3), narrow.update(narrow.rows[:4], 3)
     assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
     assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
     moved = parameters(narrow)
@@ -166,7 +168,7 @@ def test_training_learns_and_tells_how(trainer: Any) -> None:
     assert [r["update"] for r in history if "loss" in r] == list(range(1, 11))
     assert figures["final_loss"] < figures["first_loss"]
     assert len(figures["validation_losses"]) == 2
-    assert figures["tokens"] == sum(len(r.ids) for rows in one.epochs for r in rows)
+    assert figures["tokens"] == 2 * sum(len(r.ids) for r in one.rows)
     assert figures["trainable_parameters"] == sum(p.numel() for p in before.values())
     assert all(not torch.equal(before[name], value) for name, value in parameters(one).items())
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from slmbench.core import BadInput
-from slmbench.template import Prompt, PromptStyle
+from slmbench.template import PromptStyle
 
 T = TypeVar("T")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -74,7 +74,7 @@ class Training:
     """Share of the updates."""
     update_examples: int = 32
     """Examples an update: the effective batch, whatever the memory."""
-    micro_tokens: int = 2048
+    micro_tokens: int = 1024
     """Padded tokens a forward pass; memory follows this, the result does not."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -90,7 +90,7 @@ class Evaluation:
     budget_extra: int = 32
     batch_tokens: int = 12288
     """Key-value positions held at once: rows x (prompt + budget)."""
-    latency_rows: int = 12
+    latency_rows: int = 8
     """Rows of each model on the first test set that are run again one at a time, for latency and first-token time."""
 
 
@@ -101,8 +101,8 @@ class Recipe:
     name: str
     base: str = "smollm2-135m"
     task: str = "edge_json"
-    prompt: Prompt = "plain"
-    """How training asks: `plain`, `schema` (the schema before the text), or `mixed`: in turns from epoch to epoch."""
+    prompt: PromptStyle = "plain"
+    """How training asks: `schema` puts the schema before the text, `plain` does not."""
     seed: int = 42
     data: Data = field(default_factory=Data)
     adapter: Adapter = field(default_factory=Adapter)

@@ -25,7 +25,7 @@ from slmbench.metrics import LABELS, Sample, shown
 from slmbench.progress import say
 from slmbench.publish import build_record, card, report, split_record, update_readme
 from slmbench.runs import Run
-from slmbench.template import Encoded, Prompt, encode, prompt_hash, prompt_styles
+from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
 from slmbench.weights import BaseModel
 
 FINISHED = "give the folder of a run that has ended, or give its own command again"
@@ -33,23 +33,11 @@ FINISHED = "give the folder of a run that has ended, or give its own command aga
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their token ids, in one order, under each prompt style in which they are asked.
-
-    `skipped` were over the length limit and left out, as the recipe said.
-    """
+    """Examples and their token ids, in one order; `skipped` were over the length limit and left out, as asked."""
 
     examples: list[Example]
-    styles: tuple[list[Encoded], ...]
+    encoded: list[Encoded]
     skipped: int = 0
-
-    @property
-    def encoded(self) -> list[Encoded]:
-        """The rows of the first epoch; of a test set, the rows."""
-        return self.epoch(0)
-
-    def epoch(self, number: int) -> list[Encoded]:
-        """The rows of an epoch: where there are several styles, each example is asked in the next one each time."""
-        return [self.styles[(i + number) % len(self.styles)][i] for i in range(len(self.examples))]
 
     def facts(self) -> dict[str, Any]:
         """What a record says of a split."""
@@ -140,24 +128,21 @@ def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) ->
     return [examples[i] for i in spread(len(examples), limit)] if limit else examples
 
 
-def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], prompt: Prompt, name: str) -> Split:
+def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], style: PromptStyle, name: str) -> Split:
     """Tokenise; rows over `data.max_tokens` are an error naming the first, or left out where training says `skip`."""
-    split = Split(list(examples), tuple([encode(e, tokenizer, s) for e in examples] for s in prompt_styles(prompt)))
-    lengths = [max(len(row.ids) for row in rows) for rows in zip(*split.styles, strict=True)]
-    limit = recipe.data.max_tokens
-    kept = [i for i, length in enumerate(lengths) if length <= limit]
-    left_out = len(examples) - len(kept)
-    if left_out and recipe.data.over_long == "error":
-        first = next(i for i, length in enumerate(lengths) if length > limit)
+    rows = [encode(example, tokenizer, style) for example in examples]
+    long = [row for row in rows if len(row.ids) > recipe.data.max_tokens]
+    if long and recipe.data.over_long == "error":
         raise BadInput(
-            f"{name}: {examples[first].id} has {lengths[first]} tokens, over data.max_tokens = {limit}"
-            f" ({left_out} such rows); raise it, or set data.over_long: skip to leave them out."
+            f"{name}: {long[0].id} has {len(long[0].ids)} tokens, over data.max_tokens = {recipe.data.max_tokens}"
+            f" ({len(long)} such rows); raise it, or set data.over_long: skip to leave them out."
         )
-    if not left_out or name not in ("train", "validation"):  # a test set is never thinned: its long rows count
-        return split
+    if not long or name not in ("train", "validation"):  # a test set is never thinned: its long rows count
+        return Split(list(examples), rows)
+    kept = [(e, r) for e, r in zip(examples, rows, strict=True) if len(r.ids) <= recipe.data.max_tokens]
     if not kept:
-        raise BadInput(f"{name}: every row is over data.max_tokens = {limit}; raise it.")
-    return Split([examples[i] for i in kept], tuple([rows[i] for i in kept] for rows in split.styles), left_out)
+        raise BadInput(f"{name}: every row is over data.max_tokens = {recipe.data.max_tokens}; raise it.")
+    return Split([e for e, _ in kept], [r for _, r in kept], len(long))
 
 
 def train_stage(plan: Plan) -> None:
@@ -171,8 +156,8 @@ def train_stage(plan: Plan) -> None:
         model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
         folder = plan.run.folder
         trainer = train.Trainer(
-            plan.recipe, model, [plan.train.epoch(i) for i in range(plan.recipe.train.epochs)],
-            plan.validation.encoded, plan.tokenizer.pad_token_id, folder / "train", plan.run.identity,
+            plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
+            folder / "train", plan.run.identity,
         )  # fmt: skip
         figures = trainer.run()
         models.save_adapter(model, folder / "adapter", plan.base)

@@ -112,7 +112,7 @@ def predict(plan: Plan) -> dict[str, Any]:
         adapter_parameters=adapter_parameters(shape, plan.recipe.adapter.r),
     )
     speed = memory.calibrate(dtype, device)
-    tokens = sum(len(row.ids) for epoch in range(plan.recipe.train.epochs) for row in plan.train.epoch(epoch))
+    tokens = sum(len(row.ids) for row in rows) * plan.recipe.train.epochs
     training = memory.predict_training_seconds(shape, speed, tokens=tokens)
     evaluation = 0.0
     for name, split in plan.tests.items():
@@ -147,16 +147,15 @@ def trial(plan: Plan) -> None:
     from slmbench.train import Trainer, attach_adapter, precision
 
     rows = sorted(plan.train.encoded, key=lambda row: len(row.ids))[:TRIAL_EXAMPLES]
-    settings = replace(plan.recipe.train, update_examples=TRIAL_EXAMPLES)
+    settings = replace(plan.recipe.train, epochs=TRIAL_UPDATES, update_examples=TRIAL_EXAMPLES)
     device, dtype = memory.best_device(), precision(plan.recipe)
     asked = [replace(request(row, plan.recipe.evaluate), max_new_tokens=16) for row in rows[:2]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = attach_adapter(models.load_model(plan.base, dtype, device), plan.recipe)
         trainer = Trainer(
-            replace(plan.recipe, train=settings), model, [rows] * TRIAL_UPDATES, [], plan.tokenizer.pad_token_id,
-            folder, "trial",
-        )  # fmt: skip
+            replace(plan.recipe, train=settings), model, rows, [], plan.tokenizer.pad_token_id, folder, "trial"
+        )
         figures = trainer.run()
         check_gradients(trainer)
         models.save_adapter(model, folder / "adapter", plan.base)

@@ -16,8 +16,6 @@ from slmbench.core import Example
 from slmbench.schema import canonical, properties_of, resolve
 
 PromptStyle = Literal["plain", "schema"]
-Prompt = Literal["plain", "schema", "mixed"]
-"""What a recipe asks of training: one style, or both, each example in turns."""
 
 _INSTRUCTION = "Extract the structured JSON data from the following text.\n\n"
 _INPUT = "Input: {text}\n\nOutput:"
@@ -49,15 +47,10 @@ def target_text(example: Example) -> str:
     return canonical(example.target, example.schema)
 
 
-def prompt_styles(prompt: Prompt) -> tuple[PromptStyle, ...]:
-    """The styles that a recipe's `prompt` stands for."""
-    return ("plain", "schema") if prompt == "mixed" else (prompt,)
-
-
-def prompt_hash(prompt: Prompt) -> str:
-    """SHA-256 of the templates, so that two Runs with one hash asked in the same words."""
-    templates = [_INSTRUCTION + (_SCHEMA if style == "schema" else "") + _INPUT for style in prompt_styles(prompt)]
-    return hashlib.sha256("".join(templates).encode()).hexdigest()
+def prompt_hash(style: PromptStyle) -> str:
+    """SHA-256 of the template, so that two Runs with one hash asked in the same words."""
+    template = _INSTRUCTION + (_SCHEMA if style == "schema" else "") + _INPUT
+    return hashlib.sha256(template.encode()).hexdigest()
 
 
 def encode_prompt(example: Example, tokenizer: Any, style: PromptStyle) -> tuple[int, ...]:

@@ -142,21 +142,20 @@ class Trainer:
 
     Args:
         model: a PEFT model in training precision.
-        epochs: the encoded examples of each epoch, always the same number of them.
-        validation: encoded examples that are only looked at.
+        rows, validation: encoded examples.
         pad: token id that fills short rows; never the EOS.
         identity: hash of recipe, data and base; a checkpoint of another identity is refused.
     """
 
     def __init__(
-        self, recipe: Recipe, model: Any, epochs: Sequence[Sequence[Encoded]], validation: Sequence[Encoded], pad: int,
+        self, recipe: Recipe, model: Any, rows: Sequence[Encoded], validation: Sequence[Encoded], pad: int,
         folder: Path, identity: str,
     ) -> None:  # fmt: skip
         from accelerate import Accelerator
 
         check_output_layer(model.get_base_model())
         fast(model)
-        self.recipe, self.epochs, self.validation, self.pad = recipe, epochs, validation, pad
+        self.recipe, self.rows, self.validation, self.pad = recipe, rows, validation, pad
         self.folder, self.identity = folder, identity
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -164,15 +163,15 @@ class Trainer:
             self.parameters.values(), lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.updates = sum(math.ceil(len(rows) / recipe.train.update_examples) for rows in epochs)
+        self.updates = math.ceil(len(rows) / recipe.train.update_examples) * recipe.train.epochs
         self.done = 0
         self.tokens = 0
         self.seconds = 0.0
 
     def schedule(self) -> Iterator[tuple[int, list[Encoded], bool]]:
         """(epoch, examples, last of the epoch) of every update, from the first."""
-        for epoch, rows in enumerate(self.epochs):
-            updates = updates_of_epoch(rows, epoch, self.recipe.seed, self.recipe.train.update_examples)
+        for epoch in range(self.recipe.train.epochs):
+            updates = updates_of_epoch(self.rows, epoch, self.recipe.seed, self.recipe.train.update_examples)
             for i, examples in enumerate(updates):
                 yield epoch, examples, i == len(updates) - 1
 
@@ -180,7 +179,7 @@ class Trainer:
         """Train to the end and return the figures of the run; history and checkpoints are in `folder`."""
         self.restore()
         saved, started = time.monotonic(), time.monotonic() - self.seconds
-        total = sum(len(row.ids) for rows in self.epochs for row in rows)
+        total = sum(len(row.ids) for row in self.rows) * self.recipe.train.epochs
         self.model.train()
         with (
             Appender(self.folder / "history.jsonl") as history,
@@ -238,12 +237,12 @@ class Trainer:
         losses = [row["loss"] for row in history if "loss" in row]
         return {
             "updates": self.done,
-            "epochs": len(self.epochs),
-            "examples": len(self.epochs[0]),
+            "epochs": self.recipe.train.epochs,
+            "examples": len(self.rows),
             "tokens": self.tokens,
             "seconds": round(self.seconds, 2),
             "tokens_per_s": round(self.tokens / self.seconds, 1),
-            "samples_per_s": round(sum(map(len, self.epochs)) / self.seconds, 3),
+            "samples_per_s": round(len(self.rows) * self.recipe.train.epochs / self.seconds, 3),
             "first_loss": losses[0],
             "final_loss": losses[-1],
             "validation_losses": [row["validation_loss"] for row in history if "validation_loss" in row],

@@ -84,7 +84,7 @@ def results(record: Record) -> str:
 def snippet(record: Record) -> str:
     """Python that loads the adapter, run in the card's folder, and extracts one document."""
     style = record["prompt"]["style"]
-    if style != "schema":  # a model trained on both styles needs no schema in the prompt
+    if style == "plain":
         before, after = prompt_text("\0", {}, "plain").split("\0")
         prompt = f'text = "Ada Lovelace, ada@example.org"\nprompt = {before!r} + text + {after!r}'
     else:
