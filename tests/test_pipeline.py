@@ -116,7 +116,7 @@ def test_the_preflight_says_what_it_saw(recipe_file: Path, tmp_path: Path, slmbe
                  "time", "every adapter matrix moved", "same answers"):  # fmt: skip
         assert part in said.err, part
     foretold = json.loads((tmp_path / "tiny" / "preflight.json").read_text())
-    assert foretold["memory_bytes"]["total"] > 0 and foretold["training_seconds"] > 0
+    assert foretold["memory_bytes"]["total"] > 0 and foretold["evaluation_seconds"] > 0
 
 
 def test_a_smoke_run_is_a_run_of_its_own(
