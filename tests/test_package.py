@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 import shlex
 import shutil
@@ -73,7 +74,6 @@ def readme_commands() -> list[str]:
 
 def test_every_command_of_the_readme_runs(
     settings: dict[str, Any],
-    data_folder: Path,
     run_copy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +86,8 @@ def test_every_command_of_the_readme_runs(
     recipe["train"] |= {"epochs": 1}
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "edge_json_135m.yaml").write_text(yaml.safe_dump(recipe))
-    shutil.copy(data_folder / "train.jsonl", tmp_path / "rows.jsonl")
+    rows = [{"id": str(n), "schema_id": "box", "text": f"Box of {n}", "target": f'{{"n":{n}}}'} for n in range(10, 20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)

@@ -170,10 +170,10 @@ def test_an_interrupt_is_one_sentence(
 def test_a_full_disk_stops_with_a_sentence_and_loses_nothing(
     finished: Path, recipe_file: Path, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
-    """A real disk of 192 KiB: the run breaks off while it writes, and ends as ever once there is room."""
+    """A real disk of 128 KiB: the run breaks off while it writes, and ends as ever once there is room."""
     runs = tmp_path / "small"
     runs.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", str(runs)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(runs)], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
     try:
