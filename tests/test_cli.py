@@ -214,3 +214,23 @@ def test_build_writes_the_frozen_files_byte_for_byte(tmp_path: Path, slmbench: C
     for name in (*(f"{split}.jsonl" for split in generate.SIZES), "manifest.json"):
         assert (tmp_path / name).read_bytes() == (generate.DATA / name).read_bytes(), name
     assert "no split 'tset'" in slmbench("data", "build", "edge_json", "--split", "tset").sentence
+
+
+@pytest.mark.parametrize("verb", ["show", "card", "report", "compare", "publish"])
+@pytest.mark.parametrize("content", ['{"a": 1}', "[]", "{", '{"name": "x", "tests": {}}'])
+def test_a_record_that_is_none_is_one_sentence(
+    verb: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slmbench: Callable[..., Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("record.json", "results.json"):
+        (tmp_path / name).write_text(content)
+    said = slmbench(verb, tmp_path)
+    assert said.code == 2
+    assert ".json: not " in said.sentence
+    assert not (tmp_path / "results").exists()
+
+
+def test_publish_without_a_readme_is_one_sentence(finished: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
+    said = slmbench("publish", finished, "--results", tmp_path / "results", "--readme", tmp_path / "none.md")
+    assert said.code == 2
+    assert "none.md: cannot be read (No such file or directory); give the README" in said.sentence

@@ -23,7 +23,7 @@ from slmbench.evaluate import evaluate, request, spread
 from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
 from slmbench.metrics import LABELS, Sample, shown
 from slmbench.progress import say
-from slmbench.publish import build_record, card, report, split_record, update_readme
+from slmbench.publish import build_record, card, check_record, report, split_record, update_readme
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
 from slmbench.weights import BaseModel
@@ -328,13 +328,12 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
 
 def rewrite_report(folder: Path) -> Path:
     """The `report` verb: the report of a finished run, anew from its stored samples."""
-    record = load_record(folder)
-    results = read_json(folder / "results.json", FINISHED)
+    record = load_with_samples(folder)
     history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
-    recipe = recipe_of(record["recipe"], str(folder / "record.json"))
+    recipe = recipe_of(record["recipe"], str(folder / "results.json"))
     task = load_task(recipe.task)
     examples = {test.name: load_examples(recipe, task, test.split, None) for test in recipe.data.tests}
-    write_atomic(folder / "report.html", report(record, results["samples"], examples, history))
+    write_atomic(folder / "report.html", report(record, record["samples"], examples, history))
     return folder / "report.html"
 
 
@@ -361,7 +360,7 @@ def publish_runs(folders: Sequence[Path], results: Path, readme: Path) -> list[s
     """The `publish` verb: copy each run's results, then write the README's table anew from all of them."""
     lines = []
     for folder in folders:
-        record = read_json(folder / "results.json", FINISHED)
+        record = load_with_samples(folder)
         write_atomic(results / f"{record['name']}.json", json_text(record, indent=None))
         lines.append(f"{results / record['name']}.json")
     if update_readme(readme, results):
@@ -379,4 +378,14 @@ def build_data(task: str, split: str | None, rows: int | None, out: Path | None)
 
 def load_record(folder: Path) -> dict[str, Any]:
     """The record of a finished run's folder, or a file of `results/`. Raises BadInput where there is none."""
-    return read_json(folder / "record.json" if folder.is_dir() else folder, FINISHED)
+    path = folder / "record.json" if folder.is_dir() else folder
+    return check_record(read_json(path, FINISHED), str(path))
+
+
+def load_with_samples(folder: Path) -> dict[str, Any]:
+    """The record of a finished run's folder with all its samples. Raises BadInput where there is none."""
+    path = folder / "results.json"
+    record = check_record(read_json(path, FINISHED), str(path))
+    if "samples" not in record:
+        raise BadInput(f"{path}: holds no samples: {FINISHED}")
+    return record

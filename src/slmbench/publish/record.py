@@ -17,6 +17,21 @@ Record = dict[str, Any]
 SamplesBySplit = Mapping[str, Mapping[str, Sequence[Sample]]]
 
 
+KEYS = (
+    *("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt"),
+    *("metrics", "base", "tests", "training", "seconds", "peak_memory_gib"),
+)
+
+
+def check_record(value: Any, where: str) -> Record:
+    """`value` if it has all that a record has. Raises BadInput, naming `where`, if it is something else."""
+    missing = [key for key in KEYS if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise BadInput(f"{where}: not a run's record, {missing[0]} is missing; publish the run again.")
+    record: Record = value
+    return record
+
+
 def build_record(
     *,
     name: str,

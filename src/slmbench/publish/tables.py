@@ -11,7 +11,7 @@ from typing import Any
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
 from slmbench.metrics import LABELS, PROPORTIONS, shown
-from slmbench.publish.record import Record, verify
+from slmbench.publish.record import Record, check_record, verify
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -88,12 +88,10 @@ def load_results(folder: Path) -> list[Record]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise BadInput(f"{path}: not JSON ({error}); publish the run again.") from None
-        missing = [key for key in ("name", "weights", "tests") if not isinstance(record, dict) or key not in record]
-        if missing:
-            raise BadInput(f"{path}: not a run's record, {missing[0]} is missing; publish the run again.")
+        record = check_record(value, str(path))
         verify(record, str(path))
         records.append(record)
     return records
@@ -120,7 +118,10 @@ def update_readme(path: Path, results_dir: Path | None = None) -> bool:
 
     `results_dir` is by default the folder `results` beside the README. Raises BadInput where a marker is missing.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the README that holds the table.") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
