@@ -14,7 +14,10 @@ from slmbench.cli import main
 
 ROW = {"id": "a", "schema_id": "s", "text": "Size 1", "target": '{"n":1}'}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
-VERBS = ("models", "data", "preflight", "train", "evaluate", "run", "compare", "card", "report", "show", "publish")
+VERBS = (
+    *("models", "data", "preflight", "train", "evaluate", "run", "compare", "card", "report", "show", "publish"),
+    *("runs", "status", "watch", "logs", "stop"),
+)
 
 
 def lines(*rows: dict[str, Any]) -> bytes:
@@ -151,6 +154,7 @@ def test_a_base_with_pickled_weights(
         (["--set", "data.train=tran"], "tran: neither a split of edge_json (train, test,"),
         (["--set", "data.validation=24"], "validation: 24 of 24 rows leaves one side empty"),
         (["--name", "../up"], "name is out of bounds"),
+        (["--track", "wanb"], "--track wanb: there is no such tracker; take one of wandb, mlflow, trackio"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(

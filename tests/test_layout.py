@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # From the top down, as in docs/design.md: a module may import from those below it, and from its own layer's package.
 LAYERS = (
     ("cli",),
-    ("pipeline",),
+    ("pipeline", "operate"),
     ("preflight",),
     ("train", "backends"),
     ("kernels",),
@@ -29,6 +29,7 @@ LAYERS = (
     ("data",),
     ("weights", "fetch"),
     ("memory", "runs"),
+    ("monitor", "trackers"),
     ("config",),
     ("template",),
     ("schema",),
@@ -93,11 +94,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert not set(loaded.split()) & {*HEAVY, "numpy", "yaml", "rich", "jsonschema", "huggingface_hub", "faker"}
 
 
-@pytest.mark.parametrize("verb", ["data check", "data split", "models", "compare", "show"])
+@pytest.mark.parametrize("verb", ["data check", "data split", "models", "compare", "show", "runs"])
 def test_light_verbs_never_load_torch(verb: str, tmp_path: Path) -> None:
     rows = [{"id": str(n), "schema_id": "s", "text": f"Size {n}", "target": f'{{"n":{n}}}'} for n in (1, 2)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    target = [] if verb == "models" else [str(tmp_path / "rows.jsonl")]
+    target = [] if verb in ("models", "runs") else [str(tmp_path / "rows.jsonl")]
     code = (
         f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r})\nfrom slmbench.cli import main\n"
         f"main({[*verb.split(), *target]!r})\nprint('torch' in sys.modules, 'transformers' in sys.modules)"

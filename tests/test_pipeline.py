@@ -44,7 +44,7 @@ def test_a_run_leaves_everything(finished: Path) -> None:
     names = {
         "recipe.yaml", "state.json", "preflight.json", "record.json", "results.json", "training_metadata.json",
         "README.md", "report.html", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
-        "tokenizer/tokenizer.json", "train/history.jsonl", *UNTIMED,
+        "tokenizer/tokenizer.json", "train/history.jsonl", "hardware.jsonl", *UNTIMED,
     }  # fmt: skip
     assert {name for name in names if not (finished / name).is_file()} == set()
     assert not (finished / "train" / "checkpoint.safetensors").exists()
@@ -66,6 +66,7 @@ def test_the_record_says_what_was_done(finished: Path, tiny: Any, encoded: list[
     assert set(record["seconds"]) == stages
     assert record["training"]["updates"] == 10
     assert record["training"]["precision"] == "fp32"
+    assert record["hardware"]["samples"] >= 6 and record["hardware"]["rss_gib"]["peak"] > 0
     metadata = json.loads((finished / "training_metadata.json").read_text())
     assert metadata["recipe"]["train"]["epochs"] == 2
     assert metadata["machine"]["versions"]["torch"]
@@ -150,9 +151,15 @@ def test_a_killed_run_ends_the_same(
     assert untimed(tmp_path / "runs" / "tiny") == untimed(finished)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (signal.SIGINT, "interrupted; give the same command again to go on where it was."),
+        (signal.SIGTERM, "stopped at your wish; the same command goes on from there."),
+    ],
+)
 def test_an_interrupt_is_one_sentence(
-    recipe_file: Path, tmp_path: Path, start: Callable[..., Any], number: signal.Signals
+    recipe_file: Path, tmp_path: Path, start: Callable[..., Any], number: signal.Signals, sentence: str
 ) -> None:
     process = start("run", recipe_file, "--runs", tmp_path / "runs")
     watched = tmp_path / "runs" / "tiny" / "recipe.yaml"
@@ -163,7 +170,7 @@ def test_an_interrupt_is_one_sentence(
     assert process.wait(60) == 1
     said = (tmp_path / "stderr").read_text()
     assert "Traceback" not in said
-    assert said.endswith("slmbench: interrupted; give the same command again to go on where it was.\n")
+    assert said.endswith(f"slmbench: {sentence}\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a small disk needs root to mount")

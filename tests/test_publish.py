@@ -16,8 +16,8 @@ from slmbench import publish
 from slmbench.compare import compare
 from slmbench.core import BadInput, Example
 from slmbench.metrics import LABELS, score_output
-from slmbench.publish.html import Markup, el, histogram, line_chart, ticks
-from slmbench.publish.report import leaf_changes, loss_points
+from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
+from slmbench.publish.report import leaf_changes, loss_points, speed_points
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = {
@@ -152,11 +152,45 @@ def test_report_is_one_escaped_file() -> None:
     assert not re.search(r"https?://|@import|url\(", page)
     assert "Content-Security-Policy" in page
     assert any(NASTY in text for text in tree.text)
-    assert tree.tags.count("svg") == 4
+    assert tree.tags.count("svg") == 6
     words = " ".join(tree.text)
     for expected in (*LABELS.values(), "tags[1]", "missing", "3.21 GiB", "text around the JSON", "Example CPU"):
         assert expected in words
     assert page.count('class="error"') == 8
+
+
+HARDWARE = [
+    {"stage": "train", "seconds": 5.0, "cpu_machine": 90.0, "cpu_process": 80.0, "rss_gib": 1.5},
+    {"stage": "train", "seconds": 5.0, "cpu_temperature_c": 61.0, "gpus": [{"use": 40, "power_w": 200.0}, {"use": 60}]},
+]
+
+
+def test_report_shows_the_hardware() -> None:
+    facts = {"samples": 2, "joules": 36000.0, "cpu_joules": 36000.0, "gpu_joules": None}
+    page = publish.report({**RECORD, "hardware": facts}, SAMPLES, {}, HISTORY, HARDWARE)
+    words = " ".join(Tree(page).text)
+    for expected in ("Hardware", "Use", "Temperature", "Power", "minutes of work", "0.0100 kWh (36,000 J)"):
+        assert expected in words
+    assert 'class="line gpu"' in page and 'class="line machine"' in page
+
+
+def test_a_run_from_before_hardware_was_sampled_has_a_report() -> None:
+    words = " ".join(Tree(publish.report(RECORD, SAMPLES, {}, HISTORY)).text)
+    assert "energy of the machine unknown" in words
+    assert "Hardware" not in words
+
+
+def test_throughput_is_that_of_each_update() -> None:
+    rows = [{"update": i, "loss": 1, "tokens": 100 * i * i, "seconds": 10.0 * i} for i in (1, 2, 3)]
+    assert speed_points(rows) == [(2.0, 30.0), (3.0, 50.0)]
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, 0), (3, 3), (400, 400), (401, 201), (17000, 396)])
+def test_long_lines_are_thinned(count: int, left: int) -> None:
+    points = thinned([(float(i), 2.0) for i in range(count)])
+    assert len(points) == left
+    assert all(y == 2.0 for _, y in points)
+    assert [x for x, _ in points] == sorted({x for x, _ in points})
 
 
 def test_report_without_base_or_training() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from slmbench.core import BadInput, SlmbenchError
-from slmbench.runs import Run
+from slmbench.monitor import read_lines
+from slmbench.runs import Run, Stopped, check_stop, holder
 
 
 def test_a_stage_is_done_when_it_ended_well(tmp_path: Path) -> None:
@@ -52,8 +58,63 @@ def test_two_processes_never_write_at_once(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="another process is working here"), Run(tmp_path / "r", "me").locked():
             pytest.fail("both were let in")
         other.kill()
+    assert holder(tmp_path / "r") is None
     with Run(tmp_path / "r", "me").locked():
-        assert (tmp_path / "r" / "lock").read_text().isdigit()
+        lock = json.loads((tmp_path / "r" / "lock").read_text())
+        assert lock == {"pid": os.getpid(), "started": psutil.Process().create_time()}
+        assert holder(tmp_path / "r") == psutil.Process()
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        {"pid": os.getpid(), "started": psutil.Process().create_time() - 60},  # the number was given out again
+        {"pid": 2**22 + 1, "started": 0.0},
+        {"pid": os.getpid()},
+        os.getpid(),
+        "",
+    ],
+)
+def test_a_lock_of_a_process_that_is_gone_holds_nothing(tmp_path: Path, lock: Any) -> None:
+    (tmp_path / "lock").write_text(json.dumps(lock))
+    assert holder(tmp_path) is None
+
+
+def test_the_first_term_asks_and_the_second_interrupts(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "me")
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="stopped at your wish; the same command goes on from there"), run.locked():
+        check_stop()
+        signal.raise_signal(signal.SIGTERM)
+        with run.stage("train"):
+            pytest.fail("a stage began after the wish to stop")
+    assert (run.state["ended"]["how"], run.state["stages"]) == ("stopped", {})
+    with pytest.raises(KeyboardInterrupt), run.locked():
+        check_stop()  # an earlier wish is not kept
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    assert run.state["ended"]["how"] == "stopped"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_how_a_run_ended_is_noted_and_cleared(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "me")
+    with pytest.raises(SlmbenchError), run.locked():
+        assert run.state["ended"] is None
+        raise SlmbenchError("no disk")
+    assert Run(tmp_path / "r", "me").state["ended"] == {"how": "failed", "why": "no disk"}
+    with run.locked(), run.stage("train", 7):
+        state = Run(tmp_path / "r", "me").state
+        assert (state["ended"], state["stage"]["name"], state["stage"]["total"]) == (None, "train", 7)
+    state = Run(tmp_path / "r", "me").state
+    assert (state["ended"]["how"], state["stage"]) == ("well", None)
+
+
+def test_the_hardware_is_sampled_beside_a_stage(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", "me")
+    with run.locked(), run.stage("train"):
+        pass
+    assert [line["stage"] for line in read_lines(tmp_path / "r" / "hardware.jsonl")] == ["train"]
 
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:

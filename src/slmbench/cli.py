@@ -18,7 +18,8 @@ RUNS = Path("runs")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 for a failure, 2 for bad input."""
-    arguments = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(words, argparse.Namespace(words=words))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(arguments.call(arguments) or 0)
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"slmbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True)
     _add_recipe_verbs(verbs)
+    _add_operating_verbs(verbs)
     _add_run_verbs(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
@@ -86,11 +88,53 @@ def _add_recipe_verbs(verbs: Any) -> None:
         verb.add_argument("--name", help="name of the run's folder, instead of the recipe's own")
         verb.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs (default: runs)")
         verb.add_argument("--smoke", action="store_true", help="everything on 24 examples, in about two minutes")
+        if name in ("run", "train"):
+            verb.add_argument(
+                "--detach",
+                action="store_true",
+                help="in the background: it outlives this terminal, its output goes to the run's log",
+            )
+            verb.add_argument(
+                "--track",
+                action="append",
+                metavar="NAME",
+                default=[],
+                help="show the updates in wandb, mlflow or trackio too (TensorBoard always: runs/NAME/tensorboard)",
+            )
         if name == "run":
             verb.add_argument("--dry-run", action="store_true", help="stop behind the preflight")
         if name == "evaluate":
             verb.add_argument("--split", action="append", help="only this test set (may be given more than once)")
         verb.set_defaults(call=globals()[f"_{name}"])
+
+
+def _add_operating_verbs(verbs: Any) -> None:
+    texts = {
+        "status": "what a run is doing: stage, update, loss, time left, checkpoints, disk, hardware",
+        "watch": "the same, live, until the run ends; Ctrl-C leaves the run alone",
+        "logs": "what a detached run said",
+        "stop": "end a run cleanly at its next update; the same command goes on from there",
+    }
+    listed = verbs.add_parser("runs", help="all runs: state, stage, update, loss, result, age")
+    listed.set_defaults(call=_runs)
+    made = {"runs": listed}
+    for name, text in texts.items():
+        made[name] = verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        optional = {"nargs": "?"} if name == "status" else {}
+        verb.add_argument("run", help="a run's name or folder" + " (default: the latest)" * bool(optional), **optional)
+        verb.set_defaults(call=globals()[f"_{name}"])
+    for verb in made.values():
+        verb.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs (default: runs)")
+    for name in ("runs", "status"):
+        _json(made[name])
+    made["logs"].add_argument("-f", "--follow", action="store_true", help="go on until the run ends or Ctrl-C")
+    made["logs"].add_argument(
+        "-n", "--lines", type=int, default=40, metavar="LINES", help="the last ones (default: 40)"
+    )
+    made["stop"].add_argument(
+        "--timeout", type=float, default=300, metavar="SECONDS", help="give up waiting after so long (default: 300)"
+    )
+    made["stop"].add_argument("--kill", action="store_true", help="after the timeout, kill it: what is unsaved is lost")
 
 
 def _add_run_verbs(verbs: Any) -> None:
@@ -151,7 +195,7 @@ def _add_data_verbs(verbs: Any) -> None:
 def _plan(arguments: argparse.Namespace) -> Any:
     from slmbench.pipeline import make_plan
 
-    return make_plan(_recipe(arguments), arguments.runs)
+    return make_plan(_recipe(arguments), arguments.runs, getattr(arguments, "track", ()))
 
 
 def _recipe(arguments: argparse.Namespace) -> Any:
@@ -165,10 +209,23 @@ def _recipe(arguments: argparse.Namespace) -> Any:
     return recipe
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.detach:
+        return _detach(arguments)
     from slmbench.pipeline import run_recipe
 
-    run_recipe(_recipe(arguments), arguments.runs, dry_run=arguments.dry_run)
+    run_recipe(_recipe(arguments), arguments.runs, dry_run=arguments.dry_run, track=arguments.track)
+    return 0
+
+
+def _detach(arguments: argparse.Namespace) -> int:
+    from slmbench.operate import detach
+
+    recipe = _recipe(arguments)
+    code = detach(arguments.words, arguments.runs / recipe.name)
+    if code == 0:
+        print(recipe.name)
+    return code
 
 
 def _preflight(arguments: argparse.Namespace) -> None:
@@ -177,19 +234,54 @@ def _preflight(arguments: argparse.Namespace) -> None:
     run_recipe(_recipe(arguments), arguments.runs, dry_run=True)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _train(arguments: argparse.Namespace) -> int:
+    if arguments.detach:
+        return _detach(arguments)
     from slmbench.pipeline import train_stage
 
     plan = _plan(arguments)
     with plan.run.locked():
         train_stage(plan)
     print(plan.run.folder / "adapter")
+    return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from slmbench.pipeline import evaluate_recipe
 
     print(evaluate_recipe(_plan(arguments), arguments.split))
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import all_runs, runs_table, status
+
+    listed = [status(folder) for folder in all_runs(arguments.runs)]
+    print(json.dumps(listed, indent=1) if arguments.json else "\n".join(runs_table(listed)))
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, status, status_lines
+
+    facts = status(find_run(arguments.run, arguments.runs))
+    print(json.dumps(facts, indent=1) if arguments.json else "\n".join(status_lines(facts)))
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, watch
+
+    watch(find_run(arguments.run, arguments.runs))
+
+
+def _logs(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, logs
+
+    logs(find_run(arguments.run, arguments.runs), arguments.lines, arguments.follow)
+
+
+def _stop(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, stop
+
+    print(stop(find_run(arguments.run, arguments.runs), arguments.timeout, arguments.kill))
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from slmbench.core import Backend, Completion, Example, Request, Task
 from slmbench.files import Appender, read_jsonl_tolerant
 from slmbench.metrics import Sample
 from slmbench.progress import progress
+from slmbench.runs import check_stop
 from slmbench.template import Encoded, target_text
 
 
@@ -22,7 +23,7 @@ def evaluate(
     """Answer every example that `path` has no sample of yet, and return all samples in the examples' order.
 
     `encoded` are the examples' tokens, in the same order; the gold's length sets how long an answer may be, never
-    what it says.
+    what it says. Raises Stopped after an answer where the run was asked to stop.
     """
     known = {sample["id"]: sample for sample in read_jsonl_tolerant(path)}
     by_id = {example.id: example for example in examples}
@@ -34,6 +35,7 @@ def evaluate(
             samples.append(sample)
             known[completion.id] = sample
             advance(1, "")
+            check_stop()
     return [known[example.id] for example in examples]
 
 

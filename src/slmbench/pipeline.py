@@ -22,10 +22,12 @@ from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
 from slmbench.metrics import LABELS, Sample, shown
+from slmbench.monitor import read_lines, summary
 from slmbench.progress import say
 from slmbench.publish import build_record, card, check_record, report, split_record, update_readme
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
+from slmbench.trackers import check
 from slmbench.weights import BaseModel
 
 FINISHED = "give the folder of a run that has ended, or give its own command again"
@@ -56,6 +58,8 @@ class Plan:
     validation: Split
     tests: dict[str, Split]
     run: Run
+    track: tuple[str, ...] = ()
+    """Where training shows its updates beside TensorBoard."""
 
     def test(self, name: str) -> Test:
         """The recipe's settings of a test set."""
@@ -82,8 +86,9 @@ def load_task(name: str) -> Task:
     return task
 
 
-def make_plan(recipe: Recipe, runs: Path) -> Plan:
+def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = ()) -> Plan:
     """Find the base weights, read and encode the data. Raises BadInput for whatever is wrong with either."""
+    check(track)
     base = models.find(recipe.base)
     say(f"base      {base.name}: {base.origin}, {base.parameters / 1e6:.0f} M parameters, sha256 {base.sha256[:12]}")
     tokenizer = models.load_tokenizer(base)
@@ -113,7 +118,7 @@ def make_plan(recipe: Recipe, runs: Path) -> Plan:
         [recipe.to_dict(), base.sha256, {name: part.facts() for name, part in parts.items()}], sort_keys=True
     )
     run = Run(runs / recipe.name, hashlib.sha256(identity.encode()).hexdigest())
-    return Plan(recipe, base, tokenizer, task, train, validation, tests, run)
+    return Plan(recipe, base, tokenizer, task, train, validation, tests, run, tuple(track))
 
 
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
@@ -159,6 +164,7 @@ def train_stage(plan: Plan) -> None:
             plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
             folder / "train", plan.run.identity,
         )  # fmt: skip
+        plan.run.note("total_updates", trainer.updates)
         figures = trainer.run()
         models.save_adapter(model, folder / "adapter", plan.base)
         plan.tokenizer.save_pretrained(folder / "tokenizer")
@@ -171,34 +177,33 @@ def train_stage(plan: Plan) -> None:
 
 def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -> None:
     """Answer every test set with the base (`kind` "base") or the adapter ("tuned"), as far as that is not done."""
-    wanted = [
-        name
-        for name in (splits or plan.tests)
-        if (kind == "tuned" or plan.test(name).base) and not plan.run.done(f"{kind}/{name}")
-    ]
-    if not wanted:
+    asked = [name for name in (splits or plan.tests) if kind == "tuned" or plan.test(name).base]
+    wanted = [name for name in asked if not plan.run.done(f"{kind}/{name}")]
+    first, settings = next(iter(plan.tests)), plan.recipe.evaluate
+    timed = settings.latency_rows > 0 and first in asked and not plan.run.done(f"{kind}/latency")
+    if not wanted and not timed:
         return
     from slmbench.backends.hf import HfBackend
 
     model = models.load_model(plan.base, "fp32", memory.best_device())
     if kind == "tuned":
         model = models.load_adapter(model, plan.run.folder / "adapter", plan.base).merge_and_unload()
-    settings = plan.recipe.evaluate
     many = HfBackend(model, plan.tokenizer, settings.batch_tokens)
     single = HfBackend(model, plan.tokenizer, rows=1)
     for name in wanted:
         split, path = plan.tests[name], plan.run.folder / kind / f"{name}.jsonl"
-        with plan.run.stage(f"{kind}/{name}"):
+        with plan.run.stage(f"{kind}/{name}", len(split.examples)):
             evaluate(plan.task, many, split.examples, split.encoded, settings, path, f"{kind} {name}")
-        if name == next(iter(plan.tests)) and settings.latency_rows:
-            rows = spread(len(split.examples), settings.latency_rows)
-            with plan.run.stage(f"{kind}/latency"):
-                # A warm-up: the first answer of a process pays for allocations that no later one does.
-                list(single.generate([replace(request(split.encoded[0], settings), max_new_tokens=8)]))
-                evaluate(
-                    plan.task, single, [split.examples[i] for i in rows], [split.encoded[i] for i in rows], settings,
-                    path.with_suffix(".timed.jsonl"), f"{kind} one at a time",
-                )  # fmt: skip
+    if timed:
+        split, path = plan.tests[first], plan.run.folder / kind / f"{first}.timed.jsonl"
+        rows = spread(len(split.examples), settings.latency_rows)
+        with plan.run.stage(f"{kind}/latency"):
+            # A warm-up: the first answer of a process pays for allocations that no later one does.
+            list(single.generate([replace(request(split.encoded[0], settings), max_new_tokens=8)]))
+            evaluate(
+                plan.task, single, [split.examples[i] for i in rows], [split.encoded[i] for i in rows], settings,
+                path, f"{kind} one at a time",
+            )  # fmt: skip
     note_memory(plan)
     del model, many, single
     gc.collect()
@@ -258,6 +263,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         seconds=run.seconds(),
         peak_memory_gib=run.state.get("peak_memory_gib"),
     )
+    record["hardware"] = summary(run.folder / "hardware.jsonl")
     run.note("created", record["created"])
     examples = {name: split.examples for name, split in plan.tests.items()}
     history = read_jsonl_tolerant(run.folder / "train" / "history.jsonl")
@@ -265,7 +271,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
     run.write("results.json", json_text({**record, "samples": samples}, indent=None))
     run.write("training_metadata.json", json_text({key: record[key] for key in METADATA}))
     run.write("README.md", card(record))
-    run.write("report.html", report(record, samples, examples, history))
+    run.write("report.html", report(record, samples, examples, history, read_lines(run.folder / "hardware.jsonl")))
     return record
 
 
@@ -283,11 +289,13 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
 
 
-def run_recipe(recipe: Recipe, runs: Path, *, dry_run: bool = False) -> dict[str, Any] | None:
+def run_recipe(
+    recipe: Recipe, runs: Path, *, dry_run: bool = False, track: Sequence[str] = ()
+) -> dict[str, Any] | None:
     """All stages. Returns the record, or None after a dry run, which stops behind the preflight."""
     from slmbench.preflight import check_data, preflight_stage
 
-    plan = make_plan(recipe, runs)
+    plan = make_plan(recipe, runs, track)
     with plan.run.locked():
         plan.run.write("recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
         check_data(plan)
@@ -333,7 +341,8 @@ def rewrite_report(folder: Path) -> Path:
     recipe = recipe_of(record["recipe"], str(folder / "results.json"))
     task = load_task(recipe.task)
     examples = {test.name: load_examples(recipe, task, test.split, None) for test in recipe.data.tests}
-    write_atomic(folder / "report.html", report(record, record["samples"], examples, history))
+    hardware = read_lines(folder / "hardware.jsonl")
+    write_atomic(folder / "report.html", report(record, record["samples"], examples, history, hardware))
     return folder / "report.html"
 
 

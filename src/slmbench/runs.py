@@ -1,29 +1,88 @@
-"""A run's folder: which recipe it belongs to, which stages are done, how long each took.
+"""A run's folder: which recipe it belongs to, which stages are done, how long each took, and who is at work on it.
 
 runs/NAME/
   recipe.yaml  state.json             what is run, and how far it is
+  lock  log                           the process at work; what a detached one says
   preflight.json                      what was foretold
   base/SPLIT.jsonl  tuned/SPLIT.jsonl one sample a line, appended as they come; *.timed.jsonl at batch 1
   train/history.jsonl  train/checkpoint.safetensors
+  hardware.jsonl  tensorboard/        the machine beside the run; the updates for TensorBoard
   adapter/  tokenizer/                what a user loads
   record.json  report.html  README.md training_metadata.json  results.json
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slmbench.core import BadInput
+import psutil
+
+from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import json_text, read_json, write_atomic, write_errors
+from slmbench.monitor import Monitor
+
+SAME_START_SECONDS = 2.0
+"""Two readings of one process's start differ by less: the system counts it from a boot time that it may correct."""
+
+stopping = threading.Event()
+"""Set by the first SIGTERM while a run's folder is held; `check_stop` looks at it."""
+
+
+class Stopped(SlmbenchError):
+    """The run was asked to stop, and did where it loses nothing."""
+
+
+def check_stop() -> None:
+    """Raise Stopped where the run was asked to stop: called where everything before is on the disk."""
+    if stopping.is_set():
+        raise Stopped("stopped at your wish; the same command goes on from there.")
+
+
+@contextmanager
+def _stop_by_signal() -> Iterator[None]:
+    """Until the block ends, the first SIGTERM asks to stop and a second one interrupts at once."""
+
+    def ask(number: int, frame: Any) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+
+    stopping.clear()
+    if threading.current_thread() is not threading.main_thread():  # where Python sets no handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def holder(folder: Path) -> psutil.Process | None:
+    """The process at work in a run's folder: the one whose number and start the lock names, if it still lives."""
+    with contextlib.suppress(OSError, ValueError, TypeError, LookupError, psutil.Error):
+        lock = json.loads((folder / "lock").read_text())
+        process = psutil.Process(lock["pid"])
+        same = abs(process.create_time() - lock["started"]) < SAME_START_SECONDS
+        if same and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
 
 
 class Run:
     """The folder `runs/NAME` of one recipe. Two processes may not write to it at once.
+
+    `state` is what state.json holds: `identity`; `stages` that are done and `unfinished` ones, with their seconds;
+    `stage`, the one at work {name, started, total}; `ended` {how, why}, None while a process holds the folder; notes.
 
     Args:
         folder: where it is or will be.
@@ -46,19 +105,26 @@ class Run:
         return stage in self.state["stages"]
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and mark it done when it ends well; seconds before a kill are added up."""
+    def stage(self, name: str, total: int | None = None) -> Iterator[None]:
+        """Time a stage, with the hardware sampled beside it, and mark it done when it ends well.
+
+        Seconds before a kill are added up. `total` is how much there is to do, in the stage's own unit. Raises Stopped
+        before anything is done where that was asked.
+        """
+        check_stop()
         started = time.monotonic()
         before = self.state.setdefault("unfinished", {}).get(name, 0.0)
+        self.note("stage", {"name": name, "started": round(time.time(), 1), "total": total})
         try:
-            yield
+            with Monitor(self.folder / "hardware.jsonl", name):
+                yield
         except BaseException:
             self.state["unfinished"][name] = round(before + time.monotonic() - started, 3)
             self._save()
             raise
         self.state["unfinished"].pop(name, None)
         self.state["stages"][name] = {"seconds": round(before + time.monotonic() - started, 3)}
-        self._save()
+        self.note("stage", None)
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds by stage."""
@@ -78,7 +144,10 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; the lock goes with the process, however it ends. Raises BadInput where another holds it."""
+        """Hold the folder; the lock goes with the process, however it ends. Raises BadInput where another holds it.
+
+        How the block ended is noted, and a SIGTERM within it becomes a wish to stop (`check_stop`).
+        """
         import fcntl
 
         path = self.folder / "lock"
@@ -90,7 +159,27 @@ class Run:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise BadInput(f"{self.folder}: another process is working here; wait for it to end.") from None
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
-            yield
+            with write_errors(path):
+                handle.truncate(0)
+                handle.write(json.dumps({"pid": os.getpid(), "started": psutil.Process().create_time()}))
+                handle.flush()
+            with _stop_by_signal():
+                self.note("ended", None)
+                try:
+                    yield
+                except BaseException as error:
+                    with contextlib.suppress(SlmbenchError):
+                        self.note("ended", _ending(error))
+                    raise
+                else:
+                    self.note("ended", {"how": "well", "why": ""})
+                finally:
+                    # The process may live on without the run.
+                    handle.truncate(0)
+
+
+def _ending(error: BaseException) -> dict[str, str]:
+    """How a run ended, and the sentence for it."""
+    if isinstance(error, KeyboardInterrupt | Stopped):
+        return {"how": "stopped", "why": ""}
+    return {"how": "failed", "why": str(error) if isinstance(error, SlmbenchError) else type(error).__name__}

@@ -24,6 +24,7 @@ from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.kernels import CompletionLoss, fast
 from slmbench.memory import Precision, best_dtype, peak_rss_gib
 from slmbench.progress import progress
+from slmbench.runs import check_stop, stopping
 from slmbench.template import Encoded
 
 WIDTH_STEP = 16
@@ -204,9 +205,10 @@ class Trainer:
                     value = validation_loss(self.model, self.validation, self.pad, self.recipe.train.micro_tokens)
                     history.append({"update": self.done, "epoch": epoch + 1, "validation_loss": round(value, 6)})
                     self.seconds = time.monotonic() - started
-                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last:
+                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last or stopping.is_set():
                     self.save()
                     saved = time.monotonic()
+                    check_stop()
         return self.figures()
 
     def update(self, examples: Sequence[Encoded], update: int) -> dict[str, float]:

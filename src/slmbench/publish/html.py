@@ -103,6 +103,13 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], x_label: str, y
     return el("figure", el("figcaption", title, legend(list(lines))), axes.draw(title, *marks))
 
 
+def thinned(points: Sequence[Point], most: int = 400) -> list[Point]:
+    """At most so many points, each the mean of its neighbours: a page stays small however long a run was."""
+    step = math.ceil(len(points) / most) or 1
+    groups = [points[i : i + step] for i in range(0, len(points), step)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+
+
 def histogram(title: str, series: Mapping[str, Sequence[float]], x_label: str, bins: int = 20) -> Markup:
     """How many values fall into each of `bins` equal bins, the series' boxes side by side in one frame."""
     values = [value for row in series.values() for value in row]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from slmbench.core import Example
 from slmbench.metrics import LABELS, SLICE_KEYS, Sample, shown
+from slmbench.monitor import energy_text
 from slmbench.publish.card import base_id, flattened
-from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table
+from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
 from slmbench.publish.record import Record, SamplesBySplit
 from slmbench.publish.tables import change, full
 from slmbench.schema import first_json, leaves, same, strict_loads
@@ -25,11 +27,13 @@ def report(
     samples: SamplesBySplit,
     examples: Mapping[str, Sequence[Example]],
     history: Sequence[Mapping[str, Any]],
+    hardware: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The whole page.
 
     `samples` are split -> {"tuned": [...], "base": [...], "timed": [...], "base_timed": [...]}, all but `tuned`
-    optional; `examples` are split -> the documents; `history` the rows of the training's `history.jsonl`.
+    optional; `examples` are split -> the documents; `history` the rows of the training's `history.jsonl`; `hardware`
+    the run's samples as `monitor.read_lines` gives them.
     """
     sections = [
         header(record),
@@ -37,6 +41,7 @@ def report(
         *(split_section(split, test) for split, test in record["tests"].items()),
         training_section(record, history),
         cost_section(record, samples),
+        *([hardware_section(record, hardware)] if hardware else []),
         errors_section(samples, examples),
     ]
     head = join(
@@ -99,10 +104,16 @@ def split_section(split: str, test: Mapping[str, Any]) -> Markup:
 
 
 def training_section(record: Record, history: Sequence[Mapping[str, Any]]) -> Markup:
-    """The loss curve and what training came to."""
+    """Every update as curves, and what training came to."""
     train, validation = loss_points(history)
-    lines = {name: points for name, points in (("train", train), ("validation", validation)) if points}
-    chart = [line_chart("Loss", lines, "update", "loss")] if lines else []
+    updates = [row for row in history if "loss" in row]
+    curves = (
+        ("Loss", {"train": train, "validation": validation}, "loss"),
+        ("Learning rate", {"rate": update_points(updates, "lr")}, "learning rate"),
+        ("Throughput", {"speed": speed_points(updates)}, "tokens/s"),
+        ("Most memory so far", {"memory": update_points(updates, "memory_gib")}, "GiB"),
+    )
+    chart = charted(curves, "update")
     facts = table(["training", ""], list(flattened(record["training"]))) if record["training"] else Markup()
     settings = el("details", el("summary", "Recipe"), table(["setting", ""], list(flattened(record["recipe"]))))
     return el("section", el("h2", "Training"), el("div", *chart, facts, class_="grid2"), settings)
@@ -115,6 +126,64 @@ def loss_points(history: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list
         for key in ("loss", "validation_loss")
     )
     return train, validation
+
+
+def charted(curves: Sequence[tuple[str, Mapping[str, Sequence[Point]], str]], x_label: str) -> list[Markup]:
+    """Line charts of (title, lines, y label), without lines and charts that have no points."""
+    found = [
+        (title, {name: points for name, points in lines.items() if points}, label) for title, lines, label in curves
+    ]
+    return [line_chart(title, lines, x_label, label) for title, lines, label in found if lines]
+
+
+def update_points(updates: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
+    """(update, value) of one figure of the history."""
+    return thinned([(float(row["update"]), float(row[key])) for row in updates if key in row])
+
+
+def speed_points(updates: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """(update, tokens a second) of each update by itself, with whatever came between it and the one before."""
+    known = [row for row in updates if "tokens" in row and "seconds" in row]
+    pairs = [
+        (float(row["update"]), row["tokens"] - before["tokens"], row["seconds"] - before["seconds"])
+        for before, row in pairwise(known)
+    ]
+    return thinned([(update, tokens / seconds) for update, tokens, seconds in pairs if seconds > 0])
+
+
+def hardware_section(record: Record, hardware: Sequence[Mapping[str, Any]]) -> Markup:
+    """The machine beside the run: use, memory, temperature over the minutes of work, and what they came to."""
+    minutes, clock = 0.0, []
+    for line in hardware:
+        minutes += line.get("seconds", 0) / 60
+        clock.append(minutes)
+
+    def points(key: str) -> list[Point]:
+        return thinned([(at, float(line[key])) for at, line in zip(clock, hardware, strict=True) if key in line])
+
+    def gpu_points(key: str) -> list[Point]:
+        """The mean over GPUs."""
+        found = [
+            (at, [g[key] for g in line.get("gpus", []) if key in g]) for at, line in zip(clock, hardware, strict=True)
+        ]
+        return thinned([(at, sum(values) / len(values)) for at, values in found if values])
+
+    curves = (
+        ("Use", {"machine": points("cpu_machine"), "run": points("cpu_process"), "gpu": gpu_points("use")}, "%"),
+        (
+            "Memory",
+            {"free": points("memory_free_gib"), "run": points("rss_gib"), "gpu": gpu_points("memory_gib")},
+            "GiB",
+        ),
+        ("Temperature", {"cpu": points("cpu_temperature_c"), "gpu": gpu_points("temperature_c")}, "°C"),
+        ("Power", {"gpu": gpu_points("power_w")}, "W"),
+    )
+    facts = list(flattened(record.get("hardware", {})))
+    return el(
+        "section",
+        el("h2", "Hardware"),
+        el("div", *charted(curves, "minutes of work"), table(["", ""], facts), class_="grid2"),
+    )
 
 
 def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
@@ -144,7 +213,10 @@ def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
     ]
     times = [[name, f"{value:,.1f} s"] for name, value in record["seconds"].items()]
     peak = record["peak_memory_gib"]
-    memory = [["peak memory", "–" if peak is None else f"{peak:.2f} GiB"]]
+    memory = [
+        ["peak memory", "–" if peak is None else f"{peak:.2f} GiB"],
+        ["energy of the machine", energy_text(record.get("hardware", {}))],
+    ]
     return el(
         "section",
         el("h2", "Cost"),
@@ -304,9 +376,9 @@ def pointer(path: Sequence[str | int]) -> str:
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--quiet:#66707c;--rule:#e2e6ea;--soft:#f6f7f9;
---base:#9aa5b1;--tuned:#0f766e;--wrong:#b42318;--right:#17663a}
+--base:#9aa5b1;--tuned:#0f766e;--wrong:#b42318;--right:#17663a;--gpu:#b45309}
 @media(prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--quiet:#98a2ad;--rule:#2c3238;--soft:#1c2024;
---base:#6b7683;--tuned:#2bb5a6;--wrong:#ff8a7a;--right:#6fd79a}}
+--base:#6b7683;--tuned:#2bb5a6;--wrong:#ff8a7a;--right:#6fd79a;--gpu:#f0a14a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;
 font-variant-numeric:tabular-nums}
@@ -327,9 +399,11 @@ figure{margin:0}figcaption{font-size:.87rem;color:var(--quiet)}
 .key{margin-left:.9rem}.key i{display:inline-block;width:.7em;height:.7em;margin-right:.35em;border-radius:2px}
 svg{width:100%;height:auto;display:block}svg text{font-size:10px;fill:var(--quiet)}
 .end{text-anchor:end}.mid{text-anchor:middle}.grid{stroke:var(--rule)}
-.line{fill:none;stroke-width:1.6;stroke:var(--tuned)}.line.train{stroke:var(--base)}
-.box.tuned,.dot{fill:var(--tuned)}.box.base{fill:var(--base)}.dot.train{fill:var(--base)}
-i.base,i.train{background:var(--base)}i.tuned,i.validation{background:var(--tuned)}
+.line{fill:none;stroke-width:1.6;stroke:var(--tuned)}.line.train,.line.machine,.line.free{stroke:var(--base)}
+.line.gpu{stroke:var(--gpu)}
+.box.tuned,.dot{fill:var(--tuned)}.box.base{fill:var(--base)}.dot.train,.dot.machine,.dot.free{fill:var(--base)}
+.dot.gpu{fill:var(--gpu)}i.gpu{background:var(--gpu)}
+i.base,i.train,i.machine,i.free{background:var(--base)}i.tuned,i.validation,i.run,i.cpu{background:var(--tuned)}
 .bar{display:grid;grid-template-columns:minmax(5rem,11rem) 1fr;gap:.75rem;padding:.3rem 0;font-size:.85rem}
 .label{overflow-wrap:anywhere}.pair{display:grid;grid-template-columns:1fr 7.5rem;gap:.6rem;align-items:center}
 .track{position:relative;height:.6rem;background:var(--soft);border-radius:2px}

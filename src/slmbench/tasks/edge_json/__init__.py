@@ -1,7 +1,8 @@
 """EdgeJSON: one object out of one document, 25 schemas of everyday records, ten styles of document.
 
 Splits: `train` and `test`; `test_styles` (the same schemas in styles never trained on); `test_schemas` (schemas never
-trained on). The files are frozen; `generate.py` makes them again, byte for byte, and larger ones like them.
+trained on). The files are frozen; `generate.py` makes them again, byte for byte. `train_large` has no file: it is made
+when it is asked for, half of it under hundreds of invented schemas; `train_large:N` has N rows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _SPLITS = ("train", "test", "test_styles", "test_schemas")
+LARGE = "train_large"
 
 
 class EdgeJson:
@@ -25,14 +27,17 @@ class EdgeJson:
     version = "1.0"
 
     def splits(self) -> list[str]:
-        return list(_SPLITS)
+        return [*_SPLITS, LARGE]
 
     def load(self, split: str) -> list[Example]:
-        """The examples of a frozen split. Raises BadInput for a split there is none of."""
+        """The examples of a split, `train_large:N` for N rows. Raises BadInput for a split there is none of."""
         from slmbench.data import read_examples
 
+        name, colon, rows = split.partition(":")
+        if name == LARGE:
+            return _large(rows if colon else None)
         if split not in _SPLITS:
-            raise BadInput(f"edge_json: no split {split!r}: take one of {', '.join(_SPLITS)}")
+            raise BadInput(f"edge_json: no split {split!r}: take one of {', '.join(self.splits())}")
         folder = "schemas_unseen" if split == "test_schemas" else "schemas"
         return read_examples(_HERE / "data" / f"{split}.jsonl", schemas=_HERE / folder, split=split)
 
@@ -45,6 +50,14 @@ class EdgeJson:
         from slmbench.metrics import summarize
 
         return summarize(samples)
+
+
+def _large(rows: str | None) -> list[Example]:
+    from slmbench.tasks.edge_json.generate import LARGE_SIZE, large
+
+    if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
+        raise BadInput(f"edge_json: {LARGE}:{rows}: give a number of rows after the colon, as in {LARGE}:3000")
+    return list(large(int(rows) if rows else LARGE_SIZE))
 
 
 TASK = EdgeJson()

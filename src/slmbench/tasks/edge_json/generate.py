@@ -1,39 +1,46 @@
 """Builds EdgeJSON's splits: seeded, free of duplicates and of leaks, the same bytes on every machine.
 
 A row's values and wording depend on the version, the split and the row's number alone. Schemas take turns, and so do
-the styles within a schema, so that slices are as even as they can be.
+the styles within a schema, so that slices are as even as they can be. The second half of `train_large` is made under
+invented schemas (`invent.py`), and its rows bring their schema along.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmbench.core import BadInput
+from slmbench.core import BadInput, Example
 from slmbench.data import normalised
 from slmbench.files import write_atomic
+from slmbench.progress import progress
 from slmbench.schema import canonical, complexity, load_schemas
+from slmbench.synth.check import check_example
 from slmbench.synth.speech import Phrases, read_phrases
 from slmbench.synth.styles import MULTILINE, TRAINED, UNSEEN, render
 from slmbench.synth.values import Source
-from slmbench.tasks.edge_json import TASK, objects, objects_unseen
+from slmbench.tasks.edge_json import LARGE, TASK, objects, objects_unseen
+from slmbench.tasks.edge_json.invent import Invented, invent
 
 VERSION = TASK.version
 HERE = Path(__file__).parent
 DATA = HERE / "data"
 SIZES = {"train": 629, "test": 158, "test_styles": 100, "test_schemas": 100}
-LARGE = "train_large"
-LARGE_SIZE = 5000
+LARGE_SIZE = 3000
+# Rows under one invented schema, and the share of keys that such a schema may have in common with one tested on.
+ROWS_A_SCHEMA = 4
+ALIKE = 0.5
 # A row is made after, and kept apart from, the rows of the splits that are tested on.
 _TESTS = ("test", "test_styles", "test_schemas")
 # The share of word triples that two documents may have in common.
 NEAR = 0.7
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def build(split: str, n: int | None = None, *, version: str = VERSION) -> list[Row]:
@@ -50,7 +57,7 @@ def build(split: str, n: int | None = None, *, version: str = VERSION) -> list[R
     for earlier in _TESTS[: _TESTS.index(split)] if split in _TESTS else _TESTS:
         for row in _frozen(earlier, version):
             seen.add(row["text"], row["target"])
-    rows = list(_rows(split, wanted, version, seen))
+    rows = list(_large_rows(wanted, version, seen) if split == LARGE else _rows(split, wanted, version, seen))
     random.Random(f"{version}:{split}:order").shuffle(rows)
     return [{"id": f"edge_json-{split}-{i:0{max(4, len(str(wanted)))}d}", **row} for i, row in enumerate(rows, 1)]
 
@@ -68,6 +75,18 @@ def write(split: str, folder: Path, n: int | None = None) -> Path:
     manifest = {"version": VERSION, "files": dict(sorted(files.items()))}
     write_atomic(manifest_path, (json.dumps(manifest, indent=2) + "\n").encode("utf-8"))
     return path
+
+
+@functools.cache
+def large(n: int = LARGE_SIZE) -> tuple[Example, ...]:
+    """The examples of `train_large` with `n` rows, made in memory."""
+    return tuple(
+        Example(
+            row["id"], row["text"], row["schema_id"], row["schema"], json.loads(row["target"]),
+            {"complexity": row["complexity"], "style": row["style"], "split": LARGE},
+        )
+        for row in build(LARGE, n)
+    )  # fmt: skip
 
 
 @functools.cache
@@ -138,6 +157,57 @@ def _rows(split: str, n: int, version: str, seen: _Seen) -> Iterator[Row]:
                 break
         else:
             raise BadInput(f"edge_json: {split} has no room for {n} different rows: ask for fewer")
+
+
+def _large_rows(n: int, version: str, seen: _Seen) -> Iterator[Row]:
+    """Half of the rows under the trained schemas, half under invented ones; every row with its schema."""
+    known, half = schemas("schemas"), (n + 1) // 2
+    with progress(f"edge_json {LARGE}", n, "rows") as advance:
+        for row in _rows(LARGE, half, version, seen):
+            advance(1, "")
+            yield {**row, "schema": known[row["schema_id"]]}
+        for row in _invented_rows(n - half, version, seen):
+            advance(1, "")
+            yield row
+
+
+def _invented_rows(n: int, version: str, seen: _Seen) -> Iterator[Row]:
+    seed, styles = f"{version}:{LARGE}:invented", list(TRAINED)
+    known = _known_schemas(seed)
+    for i in range(n):
+        turn, place = divmod(i, ROWS_A_SCHEMA)
+        if place == 0:
+            invented = next(known)
+        style = styles[(i + turn // len(styles)) % len(styles)]
+        for attempt in range(100):
+            row = _invented_row(invented, style, f"{seed}:{i}:{attempt}")
+            if row and seen.add(row["text"], row["target"]):
+                yield row
+                break
+        else:
+            raise BadInput(f"edge_json: {LARGE} has no room for {n} more rows: ask for fewer")
+
+
+def _known_schemas(seed: str) -> Iterator[Invented]:
+    """Invented schemas without end, those left out that look like one tested on."""
+    tested = [set(schema["properties"]) for schema in schemas("schemas_unseen").values()]
+    for number in itertools.count():
+        invented = invent(seed, number)
+        keys = set(invented.plain["properties"]) | set(invented.schema["properties"])
+        if all(len(keys & other) < ALIKE * min(len(keys), len(other)) for other in tested):
+            yield invented
+
+
+def _invented_row(invented: Invented, style: str, seed: str) -> Row | None:
+    """A row under an invented schema, or None for one that does not pass the gate."""
+    source = Source(seed, multiline=style in MULTILINE)
+    value = invented.make(source)
+    text = render(value, invented.plain, style, invented.phrases, source.rng)
+    named = invented.named(value)
+    if check_example(Example(seed, text, invented.id, invented.schema, named)):
+        return None
+    target = canonical(named, invented.schema)
+    return {**_row(invented.id, invented.schema, style, text, target), "schema": invented.schema}
 
 
 def _turns(known: Mapping[str, dict[str, Any]], rng: random.Random) -> list[str]:

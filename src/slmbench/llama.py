@@ -1,0 +1,437 @@
+"""LoRA's loss and gradients for Llama-shaped models on a CPU, by hand: no autograd, no padding, no copy that pays nothing.
+
+Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
+where a row ends. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
+`x A'`, the weight by `scale B`, so `x W' + scale (x A') B'` is one product, and so is its backward pass. What autograd
+would keep of a token is kept where it is dear to compute (projections, residuals) and computed again where it is cheap
+(norms, SwiGLU, softmax). The plain twin is the PEFT model itself, which tests hold this to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+WHOLE_ROW = 384
+"""Positions up to which a row's attention is one block, whose softmax is kept for the backward pass."""
+ATTENTION_BLOCK = 256
+"""Queries at a time in longer rows: a block never looks at the keys after it, and its softmax is computed again."""
+LOSS_ROWS = 256
+"""Rows of logits alive at once."""
+SOFTMAX_ROWS = 16
+PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+
+
+def supports(model: Any) -> str:
+    """Why a PEFT model cannot be trained here; empty where it can."""
+    base = model.get_base_model()
+    config = base.config
+    if config.model_type not in ("llama", "qwen2"):
+        return f"{config.model_type} is no Llama-shaped model"
+    if config.hidden_act != "silu" or getattr(config, "mlp_bias", False):
+        return "its MLP is not a plain SwiGLU"
+    if getattr(config, "use_sliding_window", False) or getattr(base.model.rotary_emb, "attention_scaling", 1.0) != 1.0:
+        return "its attention is not plain"
+    if "dynamic" in str(getattr(base.model.rotary_emb, "rope_type", "default")):
+        return "its positions depend on the length"
+    weight = base.get_output_embeddings().weight
+    if weight.device.type != "cpu":
+        return "it is not on the CPU"
+    for layer in _lora_layers(model):
+        if not isinstance(layer.lora_dropout["default"], torch.nn.Identity):
+            return "dropout is above 0"
+        if layer.lora_bias.get("default") or layer.use_dora.get("default"):
+            return "its adapter is not plain LoRA"
+    return ""
+
+
+def _lora_layers(model: Any) -> Iterator[Any]:
+    from peft.tuners.lora import Linear
+
+    return (layer for layer in model.modules() if isinstance(layer, Linear))
+
+
+class Group:
+    """Linear layers of one input as one matrix [out, in + ranks]: the base weights, then the scaled B of each layer.
+
+    The layers' own weights become views of it, so nothing is held twice.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        bases = [getattr(layer, "base_layer", layer) for layer in layers]
+        self.width = bases[0].weight.shape[1]
+        self.adapters: list[tuple[Any, Any, float, slice, slice]] = []
+        """(A, B, scale, its rows of the output, its columns of the inner values) of every layer with an adapter."""
+        at, rank = 0, 0
+        for layer, base in zip(layers, bases, strict=True):
+            rows = base.weight.shape[0]
+            if hasattr(layer, "lora_A"):
+                a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+                columns = slice(rank, rank + a.shape[0])
+                self.adapters.append((a, b, layer.scaling["default"], slice(at, at + rows), columns))
+                rank += a.shape[0]
+            at += rows
+        self.out, self.rank = at, rank
+        self.weight = torch.zeros(self.out, self.width + rank, dtype=bases[0].weight.dtype)
+        self.a = torch.zeros(rank, self.width, dtype=self.weight.dtype)
+        self.bias = None
+        if any(base.bias is not None for base in bases):
+            biases = [b.bias if b.bias is not None else b.weight.new_zeros(b.weight.shape[0]) for b in bases]
+            self.bias = torch.cat(biases)
+        at = 0
+        for base in bases:
+            rows = base.weight.shape[0]
+            view = self.weight[at : at + rows, : self.width]
+            view.copy_(base.weight)
+            base.weight = torch.nn.Parameter(view, requires_grad=False)
+            at += rows
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Take the adapters' present values: once after every optimizer step."""
+        for a, b, scale, rows, columns in self.adapters:
+            self.a[columns] = a
+            torch.mul(b, scale, out=self.weight[rows, self.width + columns.start : self.width + columns.stop])
+
+    def forward(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """x [tokens, in + ranks], of which the input is filled in -> out [tokens, out]; fills in the rest of x."""
+        if self.rank:
+            x[:, self.width :] = x[:, : self.width] @ self.a.T
+        if self.bias is not None:
+            return torch.addmm(self.bias, x, self.weight.T, out=out)
+        return torch.mm(x, self.weight.T, out=out)
+
+    def backward(self, gradient: torch.Tensor, x: torch.Tensor, work: Workspace) -> torch.Tensor:
+        """gradient [tokens, out], x as after `forward` -> the gradient of the input [tokens, in]; adds to A's and B's."""
+        tokens = len(gradient)
+        both = torch.mm(gradient, self.weight, out=work.get("input gradient", tokens, self.width + self.rank))
+        if not self.rank:
+            return both
+        down = both[:, self.width :].contiguous()
+        of_a = down.T @ x[:, : self.width]
+        of_b = gradient.T @ x[:, self.width :]
+        for a, b, scale, rows, columns in self.adapters:
+            a.grad.add_(of_a[columns])
+            b.grad.add_(of_b[rows, columns], alpha=scale)
+        result = work.get("whole input gradient", tokens, self.width)
+        return torch.addmm(both[:, : self.width], down, self.a, out=result)
+
+
+class Workspace:
+    """Named buffers that are taken again instead of allocated: fresh pages cost more than most operations on them."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.buffers: dict[str, torch.Tensor] = {}
+
+    def get(self, name: str, rows: int, width: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """An uninitialised [rows, width]; the next call with the same name takes it back."""
+        size = rows * width
+        if name not in self.buffers or self.buffers[name].numel() < size:
+            self.buffers.pop(name, None)
+            self.buffers[name] = torch.empty(size, dtype=dtype or self.dtype)
+        return self.buffers[name][:size].view(rows, width)
+
+
+@dataclass
+class Layer:
+    """One decoder layer: four groups of projections and two norms."""
+
+    qkv: Group
+    o: Group
+    gate_up: Group
+    down: Group
+    norms: tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows end to end. `ends` are the rows' lengths added up, `picks` the positions whose next token is a label."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    ends: tuple[int, ...]
+    picks: torch.Tensor
+    labels: torch.Tensor
+
+
+def pack(rows: Sequence[Any]) -> Packed:
+    """Encoded examples -> Packed; each row's last label is its EOS."""
+    ids, positions, picks, labels, ends = [], [], [], [], [0]
+    for row in rows:
+        start = ends[-1]
+        ids += row.ids
+        positions += range(len(row.ids))
+        picks += range(start + row.prompt_tokens - 1, start + len(row.ids) - 1)
+        labels += row.ids[row.prompt_tokens :]
+        ends.append(start + len(row.ids))
+    tensors = [torch.tensor(values) for values in (ids, positions, picks, labels)]
+    return Packed(tensors[0], tensors[1], tuple(ends), tensors[2], tensors[3])
+
+
+class LlamaStep:
+    """The loss and the adapter's gradients of a PEFT model of Llama's shape."""
+
+    def __init__(self, model: Any) -> None:
+        base = model.get_base_model()
+        config = base.config
+        self.embedding = base.get_input_embeddings().weight.detach()
+        self.output = base.get_output_embeddings().weight.detach()
+        self.final_norm = base.model.norm.weight.detach().float()
+        self.epsilon = config.rms_norm_eps
+        self.heads, self.shared = config.num_attention_heads, config.num_key_value_heads
+        self.head = self.embedding.shape[1] // self.heads
+        self.head = getattr(config, "head_dim", None) or self.head
+        self.inverse = base.model.rotary_emb.inv_freq.detach().float()
+        self.dtype = self.embedding.dtype
+        self.layers = [self._layer(layer) for layer in base.model.layers]
+        self.work = Workspace(self.dtype)
+        self.future: dict[tuple[int, int], torch.Tensor] = {}
+        """Masks of the latest blocks by (queries, first query)."""
+        self.refresh()
+
+    def _layer(self, layer: Any) -> Layer:
+        modules: Mapping[str, Any] = {**dict(layer.self_attn.named_children()), **dict(layer.mlp.named_children())}
+        groups = [Group([modules[name] for name in names]) for names in PROJECTIONS]
+        norms = (layer.input_layernorm.weight.detach().float(), layer.post_attention_layernorm.weight.detach().float())
+        return Layer(groups[0], groups[1], groups[2], groups[3], norms)
+
+    def refresh(self) -> None:
+        """Take the adapter's present values: once after every optimizer step."""
+        for layer in self.layers:
+            for group in (layer.qkv, layer.o, layer.gate_up, layer.down):
+                group.refresh()
+
+    @torch.no_grad()
+    def loss(self, batch: Packed) -> float:
+        """Summed loss over the batch's labels, without gradients."""
+        turn = self._turn(batch.positions)
+        hidden = self.embedding[batch.ids]
+        for layer in self.layers:
+            hidden = self._forward(layer, hidden, batch, turn, None)
+        return self._loss(hidden, batch, None)
+
+    @torch.no_grad()
+    def loss_and_gradients(self, batch: Packed, scale: float) -> float:
+        """Summed loss over the batch's labels; adds `scale` times its gradients to the adapter's `.grad`."""
+        turn = self._turn(batch.positions)
+        hidden = self.embedding[batch.ids]
+        kept = []
+        for i, layer in enumerate(self.layers):
+            keep: dict[str, torch.Tensor] = {"input": hidden}
+            hidden = self._forward(layer, hidden, batch, turn, (i, keep))
+            kept.append(keep)
+        gradient = self.work.get("residual gradient", len(batch.ids), hidden.shape[1], torch.float32)
+        total = self._loss(hidden, batch, gradient, scale)
+        for i, layer in reversed(list(enumerate(self.layers))):
+            self._backward(layer, (i, kept.pop()), gradient, batch, turn)
+        return total
+
+    def _turn(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines [tokens, heads + shared, head / 2]; the queries' are scaled by head ** -0.5."""
+        angles = positions.unsqueeze(-1).float() * self.inverse
+        scale = torch.ones(self.heads + self.shared, 1)
+        scale[: self.heads] = self.head**-0.5
+        cos, sin = (part.to(self.dtype).unsqueeze(1) * scale for part in (angles.cos(), angles.sin()))
+        return cos.to(self.dtype), sin.to(self.dtype)
+
+    def _norm(self, hidden: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """RMSNorm of hidden [tokens, width] into out; returns 1 / rms [tokens, 1]."""
+        length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
+        inverse = (length.square_() / hidden.shape[1] + self.epsilon).rsqrt_()
+        scaled = torch.mul(hidden, inverse, out=self.work.get("fp32", *hidden.shape, torch.float32))
+        out.copy_(scaled.mul_(weight))
+        return inverse
+
+    def _norm_backward(
+        self, gradient: torch.Tensor, hidden: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor,
+        total: torch.Tensor,
+    ) -> None:  # fmt: skip
+        """Add the gradient of a norm's input to total (fp32)."""
+        scaled = torch.mul(gradient, weight, out=self.work.get("fp32", *hidden.shape, torch.float32))
+        product = torch.mul(scaled, hidden, out=self.work.get("fp32 too", *hidden.shape, torch.float32))
+        along = product.sum(-1, keepdim=True).mul_(inverse.pow(3)).div_(-hidden.shape[1])
+        total.addcmul_(scaled, inverse)
+        total.add_(torch.mul(hidden, along, out=product))
+
+    def _forward(
+        self, layer: Layer, hidden: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor],
+        kept: tuple[int, dict[str, torch.Tensor]] | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """hidden [tokens, width] -> the same of the next layer; what the backward pass needs goes into `kept`."""
+        tokens = len(hidden)
+        i, keep = kept or (0, {})
+
+        def buffer(name: str, width: int) -> torch.Tensor:
+            tensor = self.work.get(f"{name} {i}" if kept else name, tokens, width)
+            keep[name] = tensor
+            return tensor
+
+        x = buffer("qkv input", layer.qkv.width + layer.qkv.rank)
+        keep["inverse"] = self._norm(hidden, layer.norms[0], x[:, : layer.qkv.width])
+        qkv = layer.qkv.forward(x, buffer("qkv", layer.qkv.out))
+        self._rotate(qkv, *turn)
+        mixed = buffer("mixed", layer.o.width + layer.o.rank)
+        self._attention(qkv, mixed, batch.ends, f"weights {i}" if kept else "weights")
+        middle = layer.o.forward(mixed, buffer("middle", layer.o.out)).add_(hidden)
+        x = buffer("gate_up input", layer.gate_up.width + layer.gate_up.rank)
+        keep["middle inverse"] = self._norm(middle, layer.norms[1], x[:, : layer.gate_up.width])
+        gate_up = layer.gate_up.forward(x, buffer("gate_up", layer.gate_up.out))
+        half = layer.down.width
+        gated = self.work.get("gated", tokens, half + layer.down.rank)
+        torch.mul(torch.nn.functional.silu(gate_up[:, :half]), gate_up[:, half:], out=gated[:, :half])
+        return layer.down.forward(gated, buffer("output", layer.down.out)).add_(middle)
+
+    def _backward(
+        self, layer: Layer, kept: tuple[int, dict[str, torch.Tensor]], total: torch.Tensor, batch: Packed,
+        turn: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:  # fmt: skip
+        """total [tokens, width] fp32: the gradient of the layer's output, turned into that of its input."""
+        tokens, work = len(total), self.work
+        i, keep = kept
+        hidden, middle, gate_up, qkv = (keep[name] for name in ("input", "middle", "gate_up", "qkv"))
+        half = layer.down.width
+        gradient = work.get("gradient", *total.shape).copy_(total)
+        gate, up = gate_up[:, :half], gate_up[:, half:]
+        silu = torch.nn.functional.silu(gate)
+        gated = work.get("gated", tokens, half + layer.down.rank)
+        torch.mul(silu, up, out=gated[:, :half])
+        if layer.down.rank:
+            gated[:, half:] = gated[:, :half] @ layer.down.a.T
+        of_gated = layer.down.backward(gradient, gated, work)
+        of_gate_up = work.get("gate_up gradient", tokens, 2 * half)
+        torch.mul(of_gated, silu, out=of_gate_up[:, half:])
+        torch.ops.aten.silu_backward.grad_input(of_gated.mul_(up), gate, grad_input=of_gate_up[:, :half])
+        of_x = layer.gate_up.backward(of_gate_up, keep["gate_up input"], work)
+        self._norm_backward(of_x, middle, keep["middle inverse"], layer.norms[1], total)
+        gradient.copy_(total)
+        of_mixed = layer.o.backward(gradient, keep["mixed"], work)
+        of_qkv = work.get("qkv gradient", tokens, layer.qkv.out)
+        self._attention_backward(qkv, of_mixed, of_qkv, batch.ends, f"weights {i}")
+        self._rotate(of_qkv, turn[0], -turn[1])
+        of_x = layer.qkv.backward(of_qkv, keep["qkv input"], work)
+        self._norm_backward(of_x, hidden, keep["inverse"], layer.norms[0], total)
+
+    def _rotate(self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+        """Rotary positions (Su et al., arXiv:2104.09864) on queries and keys, in place; with -sin the transpose."""
+        turned = qkv[:, : (self.heads + self.shared) * self.head].unflatten(1, (-1, 2, self.head // 2))
+        first, second = turned[:, :, 0], turned[:, :, 1]
+        new = first * cos
+        new.addcmul_(second, sin, value=-1)
+        second.mul_(cos).addcmul_(first, sin)
+        first.copy_(new)
+
+    def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One row's qkv [positions, ...] -> queries [shared, heads / shared, positions,
+        head], keys and values [shared, positions, head]."""
+        q, k, v = qkv.unflatten(1, (-1, self.head)).split([self.heads, self.shared, self.shared], 1)
+        grouped = q.unflatten(1, (self.shared, -1)).permute(1, 2, 0, 3)
+        return grouped, k.transpose(0, 1), v.transpose(0, 1)
+
+    def _weights(self, q: torch.Tensor, k: torch.Tensor, start: int, out: torch.Tensor) -> torch.Tensor:
+        """Softmax of a block of queries over the keys up to its end, into out [shared, heads / shared * block, keys]."""
+        block, keys = q.shape[2], k.shape[1]
+        queries = q.reshape(self.shared, -1, self.head)
+        scores = torch.bmm(queries, k.transpose(1, 2), out=self._block("scores", out.shape))
+        if (block, start) not in self.future:
+            future = torch.full((block, keys), float("-inf"), dtype=self.dtype).triu_(start + 1)
+            self.future = {**dict(list(self.future.items())[-7:]), (block, start): future}
+        scores.view(self.shared, -1, block, keys).add_(self.future[block, start])
+        return torch._softmax(scores, -1, False, out=out)
+
+    def _block(self, name: str, shape: Sequence[int]) -> torch.Tensor:
+        return self.work.get(name, shape[0] * shape[1], shape[2]).view(shape)
+
+    def _rows(self, ends: Sequence[int], name: str) -> Iterator[tuple[int, int, torch.Tensor | None]]:
+        """(begin, end, room for its softmax where it is kept) of every row."""
+        lengths = [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+        sizes = [self.heads * n * n if n <= WHOLE_ROW else 0 for n in lengths]
+        room, at = self.work.get(name, 1, sum(sizes))[0], 0
+        for begin, n, size in zip(ends, lengths, sizes, strict=False):
+            yield begin, begin + n, room[at : at + size].view(self.shared, -1, n) if size else None
+            at += size
+
+    def _attention(self, qkv: torch.Tensor, mixed: torch.Tensor, ends: Sequence[int], name: str) -> None:
+        """Causal attention within every row, into the first columns of mixed."""
+        for begin, end, whole in self._rows(ends, name):
+            q, k, v = self._heads(qkv[begin:end])
+            out = mixed[begin:end, : self.heads * self.head].unflatten(1, (self.shared, -1, self.head))
+            out = out.permute(1, 2, 0, 3)
+            step = ATTENTION_BLOCK if whole is None else end - begin
+            for start in range(0, end - begin, step):
+                stop = min(start + step, end - begin)
+                shape = (self.shared, self.heads // self.shared * (stop - start), stop)
+                room = self._block("weights of a block", shape) if whole is None else whole
+                weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
+                out[:, :, start:stop] = (weights @ v[:, :stop]).unflatten(1, (-1, stop - start))
+
+    def _attention_backward(
+        self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, ends: Sequence[int], name: str
+    ) -> None:
+        """The gradients of queries, keys and values, from that of the mixed values."""
+        for begin, end, whole in self._rows(ends, name):
+            q, k, v = self._heads(qkv[begin:end])
+            of_q, of_k, of_v = self._heads(of_qkv[begin:end])
+            of_out = of_mixed[begin:end].unflatten(1, (self.shared, -1, self.head)).permute(1, 2, 0, 3)
+            step = ATTENTION_BLOCK if whole is None else end - begin
+            sums = torch.zeros(2, *k.shape)  # a key's gradient gathers over the blocks of queries, in fp32
+            for start in range(0, end - begin, step):
+                stop = min(start + step, end - begin)
+                block, upstream = (
+                    part[:, :, start:stop].reshape(self.shared, -1, self.head) for part in (q, of_out)
+                )
+                weights = whole
+                if weights is None:
+                    room = self._block("weights of a block", (self.shared, block.shape[1], stop))
+                    weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
+                scores = self._block("scores", weights.shape)
+                torch.bmm(upstream, v[:, :stop].transpose(1, 2), out=scores)
+                scores = torch._softmax_backward_data(scores, weights, -1, self.dtype, grad_input=scores)
+                of_q[:, :, start:stop] = (scores @ k[:, :stop]).unflatten(1, (-1, stop - start))
+                sums[0, :, :stop] += scores.transpose(1, 2) @ block
+                sums[1, :, :stop] += weights.transpose(1, 2) @ upstream
+            of_k.copy_(sums[0])
+            of_v.copy_(sums[1])
+
+    def _loss(
+        self, hidden: torch.Tensor, batch: Packed, gradient: torch.Tensor | None, scale: float = 1.0
+    ) -> float:
+        """Summed cross-entropy of the labels; into gradient [tokens, width] fp32 goes that of hidden, times scale."""
+        rows = hidden[batch.picks]
+        normed = self.work.get("loss rows", *rows.shape)
+        inverse = self._norm(rows, self.final_norm, normed)
+        of_normed = self.work.get("loss gradient", *rows.shape)
+        total = 0.0
+        for start in range(0, len(rows), LOSS_ROWS):
+            part = slice(start, min(start + LOSS_ROWS, len(rows)))
+            logits = torch.mm(
+                normed[part], self.output.T, out=self.work.get("logits", part.stop - start, len(self.output))
+            )
+            total -= self._softmax(logits, batch.labels[part], gradient is not None)
+            if gradient is not None:
+                torch.mm(logits, self.output, out=of_normed[part])
+        if gradient is not None:
+            of_rows = torch.zeros_like(rows, dtype=torch.float32)
+            self._norm_backward(of_normed, rows, inverse, self.final_norm, of_rows)
+            gradient.zero_().index_copy_(0, batch.picks, of_rows.mul_(scale))
+        return total
+
+    def _softmax(self, logits: torch.Tensor, labels: torch.Tensor, in_place: bool) -> float:
+        """Summed log-likelihood of the labels; logits [rows, vocabulary] become their gradient where asked to.
+
+        In fp32, a few rows at a time so that they stay in the processor's cache.
+        """
+        total = 0.0
+        for start in range(0, len(logits), SOFTMAX_ROWS):
+            part, picked = logits[start : start + SOFTMAX_ROWS], labels[start : start + SOFTMAX_ROWS, None]
+            exact = self.work.get("softmax", *part.shape, torch.float32).copy_(part)
+            torch._log_softmax(exact, -1, False, out=exact)
+            total += float(exact.gather(-1, picked).sum())
+            if in_place:
+                # Of a well-learnt label p - 1 is what counts: subtracted before p is rounded, or it would be lost.
+                exact.exp_().scatter_add_(-1, picked, torch.full_like(picked, -1, dtype=torch.float32))
+                part.copy_(exact)
+        return total

@@ -1,0 +1,74 @@
+"""The training benchmark, on a base of a few thousand parameters: every peer runs, and a failed one is a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def train_peers(*arguments: object) -> tuple[int, Any, str]:
+    """(exit code, the JSON on standard output, standard error)."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "train_peers.py"), "--json", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, json.loads(ended.stdout) if ended.stdout else None, ended.stderr
+
+
+@pytest.fixture
+def data(data_folder: Path) -> list[object]:
+    return ["--data", data_folder / "train.jsonl", "--rows", 4]
+
+
+def test_ours_where_a_peer_is_not_installed(
+    tiny_folder: Path, data: list[object], encoded: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of the 24 rows, evenly spaced, in one update; what --out holds is what was printed."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['trl'] = sys.modules['datasets'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = tmp_path / "new" / "out.json"
+    code, record, errors = train_peers("--base", tiny_folder, *data, "--only", "ours", "--only", "trl", "--out", out)
+    assert code == 0, errors
+    assert list(record["runs"]) == ["trl", "ours"]
+    assert "pip install 'slmbench[peers]'" in record["runs"]["trl"]["error"]
+    assert record["ratio"] == record["memory_ratio"] == {}
+    run = record["runs"]["ours"]
+    assert (run["samples"], run["updates"]) == (4, 1)
+    assert run["tokens"] == sum(len(encoded[i].ids) for i in (0, 6, 12, 18))
+    assert run["samples_per_s"] == pytest.approx(4 / run["seconds"])
+    assert run["gemm_floor_share"] > 0
+    assert run["peak_gib"] > 0
+    assert run["validation_loss"] != record["base_validation_loss"]
+    assert json.loads(out.read_text()) == record
+    cells = {line.split("|")[1].strip(): line for line in errors.splitlines() if line.startswith("| ")}
+    assert "slmbench[peers]" in cells["trl"]
+    assert f"{run['validation_loss']:.4f}" in cells["ours"]
+
+
+def test_all_peers(tiny_folder: Path, data: list[object]) -> None:
+    """The same rows for all; trl and ours begin at the same loss; the earlier recipe sees no end token."""
+    pytest.importorskip("trl")
+    code, record, errors = train_peers("--base", tiny_folder, *data)
+    assert code == 0, errors
+    runs = record["runs"]
+    assert [name for name, run in runs.items() if "error" in run] == []
+    assert {run["samples"] for run in runs.values()} == {4}
+    assert runs["trl"]["tokens"] == runs["ours"]["tokens"] == runs["seed_recipe"]["tokens"] + 4
+    assert runs["trl"]["first_loss"] == pytest.approx(runs["ours"]["first_loss"], rel=2e-3)
+    for name in ("seed_recipe", "trl"):
+        assert record["ratio"][name] == pytest.approx(runs["ours"]["samples_per_s"] / runs[name]["samples_per_s"])
+        assert record["memory_ratio"][name] == pytest.approx(runs["ours"]["peak_gib"] / runs[name]["peak_gib"])
+
+
+def test_data_that_cannot_be_read_ends_it(tiny_folder: Path, tmp_path: Path) -> None:
+    code, record, errors = train_peers("--base", tiny_folder, "--data", tmp_path / "none.jsonl")
+    assert (code, record) == (2, None)
+    assert errors.strip().splitlines()[-1].startswith("train_peers: ")
