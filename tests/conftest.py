@@ -121,7 +121,7 @@ def encoded(recipe: Any, tokenizer: Any) -> list[Any]:
     from slmbench.data import read_examples
     from slmbench.template import encode
 
-    examples = read_examples(Path(recipe.data.train), schemas=Path(recipe.data.schemas))
+    examples = read_examples(Path(recipe.data.train[0]), schemas=Path(recipe.data.schemas))
     return [encode(example, tokenizer, "plain") for example in examples]
 
 

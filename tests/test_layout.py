@@ -19,6 +19,7 @@ LAYERS = (
     ("pipeline", "operate"),
     ("preflight",),
     ("train", "backends"),
+    ("llama", "padded"),
     ("kernels",),
     ("tasks",),
     ("synth",),
@@ -28,6 +29,7 @@ LAYERS = (
     ("models",),
     ("data",),
     ("weights", "fetch"),
+    ("checkpoint",),
     ("memory", "runs"),
     ("monitor", "trackers"),
     ("config",),
@@ -39,7 +41,7 @@ LAYERS = (
 )
 HEAVY = {"torch", "transformers", "peft", "accelerate"}
 # The modules that nothing imports before it needs them, so they may import torch at their top.
-TORCH = {"train", "kernels", "backends/hf"}
+TORCH = {"train", "llama", "padded", "kernels", "backends/hf"}
 
 
 def module(path: Path) -> str:

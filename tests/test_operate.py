@@ -25,7 +25,7 @@ from slmbench.runs import Run, holder
 SIXTY = ["--set", "train.epochs=60"]
 SLEEPER = (
     "import sys, time; from pathlib import Path; from slmbench.runs import Run, check_stop\n"
-    "run = Run(Path(sys.argv[1]), 'me')\n"
+    "run = Run(Path(sys.argv[1]), {'recipe': 'me'})\n"
     "with run.locked(), run.stage('train'):\n"
     "    print('in', flush=True)\n"
     "    while True:\n"
@@ -129,7 +129,7 @@ def test_a_killed_run_is_called_killed(
 
 def test_a_number_that_was_given_out_again_is_not_the_run(tmp_path: Path, slmbench: Callable[..., Any]) -> None:
     """The lock names this very process with another start: it is neither shown as the run nor sent a signal."""
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     run.note("ended", None)
     lock = {"pid": os.getpid(), "started": psutil.Process().create_time() - 3600}
     (tmp_path / "r" / "lock").write_text(json.dumps(lock))
@@ -227,7 +227,7 @@ def test_a_run_is_found_by_name_folder_or_age(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no runs; start one with slmbench run RECIPE"):
         find_run(None, tmp_path)
     for age, name in enumerate(("new", "old")):
-        Run(tmp_path / name, "me").note("a", 1)
+        Run(tmp_path / name, {"recipe": "me"}).note("a", 1)
         os.utime(tmp_path / name / "state.json", (1e9 - age, 1e9 - age))
     assert find_run(None, tmp_path) == tmp_path / "new"
     assert find_run("old", tmp_path) == find_run(str(tmp_path / "old"), Path("elsewhere")) == tmp_path / "old"
@@ -256,7 +256,7 @@ def test_what_became_of_a_run(
     ended: dict[str, Any], published: bool, state: str, tmp_path: Path, finished: Path
 ) -> None:
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "state.json").write_text(json.dumps({"identity": "me", "stages": {}, **ended}))
+    (tmp_path / "r" / "state.json").write_text(json.dumps({"made_of": {"recipe": "me"}, "stages": {}, **ended}))
     if published:
         shutil.copy(finished / "record.json", tmp_path / "r")
     facts = status(tmp_path / "r")
@@ -267,7 +267,7 @@ def test_what_became_of_a_run(
 
 def test_documents_are_counted_and_their_time_foretold(tmp_path: Path) -> None:
     """Two processes took 8 s over 4 of 12 documents: 16 s are left, whatever the clock says."""
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     run.note("stage", {"name": "base/exam", "started": time.time(), "total": 12})
     run.write("base/exam.jsonl", '{"id":1}\n' * 4 + '{"id"')
     run.write("hardware.jsonl", "".join(json.dumps({"stage": s, "seconds": 4.0}) + "\n" for s in ("base/exam",) * 2))
@@ -276,7 +276,7 @@ def test_documents_are_counted_and_their_time_foretold(tmp_path: Path) -> None:
 
 
 def test_the_trend_is_of_the_last_twenty_against_those_before(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     run.note("a", 1)
     rows = [{"update": i, "epoch": 1, "loss": 3.0 if i <= 20 else 2.5, "tokens_per_s": 9.0} for i in range(1, 41)]
     run.write("train/history.jsonl", "".join(json.dumps(row) + "\n" for row in rows[:39]))

@@ -19,47 +19,47 @@ from slmbench.runs import Run, Stopped, check_stop, holder
 
 
 def test_a_stage_is_done_when_it_ended_well(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     with pytest.raises(KeyboardInterrupt), run.stage("train"):
         raise KeyboardInterrupt
-    assert not Run(tmp_path / "r", "me").done("train")
-    run = Run(tmp_path / "r", "me")
+    assert not Run(tmp_path / "r", {"recipe": "me"}).done("train")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     run.state["unfinished"]["train"] = 100.0
     with run.stage("train"):
         pass
-    again = Run(tmp_path / "r", "me")
+    again = Run(tmp_path / "r", {"recipe": "me"})
     assert again.done("train")
     assert 100 <= again.seconds()["train"] < 101
     assert again.state["unfinished"] == {}
 
 
 def test_notes_and_files_are_kept(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     run.note("created", "today")
     run.write("card.md", "# ü")
-    assert Run(tmp_path / "r", "me").state["created"] == "today"
+    assert Run(tmp_path / "r", {"recipe": "me"}).state["created"] == "today"
     assert (tmp_path / "r" / "card.md").read_text(encoding="utf-8") == "# ü"
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
-    Run(tmp_path / "r", "me").note("a", 1)
+    Run(tmp_path / "r", {"recipe": "me"}).note("a", 1)
     with pytest.raises(BadInput, match="holds a run of another recipe, data or base; give another --name"):
-        Run(tmp_path / "r", "you")
+        Run(tmp_path / "r", {"recipe": "you"})
 
 
 def test_two_processes_never_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from slmbench.runs import Run\n"
-        "with Run(Path(sys.argv[1]), 'me').locked(): print('in', flush=True); sys.stdin.read()"
+        "with Run(Path(sys.argv[1]), {'recipe': 'me'}).locked(): print('in', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", str(tmp_path / "r")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "in\n"
-        with pytest.raises(BadInput, match="another process is working here"), Run(tmp_path / "r", "me").locked():
+        with pytest.raises(BadInput, match="another process is working here"), Run(tmp_path / "r", {"recipe": "me"}).locked():
             pytest.fail("both were let in")
         other.kill()
     assert holder(tmp_path / "r") is None
-    with Run(tmp_path / "r", "me").locked():
+    with Run(tmp_path / "r", {"recipe": "me"}).locked():
         lock = json.loads((tmp_path / "r" / "lock").read_text())
         assert lock == {"pid": os.getpid(), "started": psutil.Process().create_time()}
         assert holder(tmp_path / "r") == psutil.Process()
@@ -81,7 +81,7 @@ def test_a_lock_of_a_process_that_is_gone_holds_nothing(tmp_path: Path, lock: An
 
 
 def test_the_first_term_asks_and_the_second_interrupts(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match="stopped at your wish; the same command goes on from there"), run.locked():
         check_stop()
@@ -98,20 +98,20 @@ def test_the_first_term_asks_and_the_second_interrupts(tmp_path: Path) -> None:
 
 
 def test_how_a_run_ended_is_noted_and_cleared(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     with pytest.raises(SlmbenchError), run.locked():
         assert run.state["ended"] is None
         raise SlmbenchError("no disk")
-    assert Run(tmp_path / "r", "me").state["ended"] == {"how": "failed", "why": "no disk"}
+    assert Run(tmp_path / "r", {"recipe": "me"}).state["ended"] == {"how": "failed", "why": "no disk"}
     with run.locked(), run.stage("train", 7):
-        state = Run(tmp_path / "r", "me").state
+        state = Run(tmp_path / "r", {"recipe": "me"}).state
         assert (state["ended"], state["stage"]["name"], state["stage"]["total"]) == (None, "train", 7)
-    state = Run(tmp_path / "r", "me").state
+    state = Run(tmp_path / "r", {"recipe": "me"}).state
     assert (state["ended"]["how"], state["stage"]) == ("well", None)
 
 
 def test_the_hardware_is_sampled_beside_a_stage(tmp_path: Path) -> None:
-    run = Run(tmp_path / "r", "me")
+    run = Run(tmp_path / "r", {"recipe": "me"})
     with run.locked(), run.stage("train"):
         pass
     assert [line["stage"] for line in read_lines(tmp_path / "r" / "hardware.jsonl")] == ["train"]
@@ -119,7 +119,7 @@ def test_the_hardware_is_sampled_beside_a_stage(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SlmbenchError, match="cannot be written"), Run(tmp_path / "file" / "r", "me").locked():
+    with pytest.raises(SlmbenchError, match="cannot be written"), Run(tmp_path / "file" / "r", {"recipe": "me"}).locked():
         pytest.fail("let in")
 
 
@@ -127,4 +127,4 @@ def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
 def test_a_damaged_state_is_one_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.json").write_bytes(content)
     with pytest.raises(BadInput, match=r"state\.json: .*delete it and give the same command again"):
-        Run(tmp_path, "me")
+        Run(tmp_path, {"recipe": "me"})

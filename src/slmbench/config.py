@@ -42,7 +42,8 @@ class Test:
 class Data:
     """Where examples come from. A name is a split of the task; anything with a `/` or a suffix is a file."""
 
-    train: str = "train"
+    train: tuple[str, ...] = ("train",)
+    """One source or several, in their order."""
     validation: float = 126
     """Rows taken from train: a number of rows from 1 up, a share below 1."""
     tests: tuple[Test, ...] = (Test("test"),)
@@ -183,6 +184,8 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type[Any], hint), value, where, f"{path}.")
+    if origin is tuple and isinstance(value, str):
+        value = [value]
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(arguments[0], item, where, f"{path}[{i}]") for i, item in enumerate(value))
     if origin is Literal and value in arguments:
@@ -220,6 +223,7 @@ def _check(recipe: Recipe, where: str) -> None:
         "train.micro_tokens": (train.micro_tokens >= 1, "at least 1"),
         "train.weight_decay": (train.weight_decay >= 0, "0 or more"),
         "train.max_grad_norm": (train.max_grad_norm > 0, "above 0"),
+        "data.train": (len(data.train) >= 1, "a split or a file, or a list of them"),
         "data.validation": (data.validation >= 0, "0, a share below 1, or a number of rows"),
         "data.max_tokens": (data.max_tokens >= 8, "at least 8"),
         "data.limit": (data.limit is None or data.limit >= 4, "at least 4, or left out"),

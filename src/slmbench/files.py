@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 from slmbench.core import BadInput, SlmbenchError
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str, *, keep: Path | None = None) -> None:
     """Put `data` (text as UTF-8) at `path` whole or not at all: a temporary file beside it, fsync, rename.
 
-    Makes missing parent folders. Raises SlmbenchError, and leaves what was at `path` as it was, when the disk is
+    What was at `path` before goes to `keep` where that is given. Makes missing parent folders. Raises SlmbenchError, and leaves what was at `path` as it was, when the disk is
     full or the place cannot be written.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
@@ -35,6 +35,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 handle.write(content)
                 handle.flush()
                 os.fsync(handle.fileno())
+            if keep and path.exists():
+                path.replace(keep)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

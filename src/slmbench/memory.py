@@ -151,6 +151,12 @@ def peak_rss_gib() -> float:
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch and oneDNN have many words for it."""
+    words = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "create a memory object")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
 def best_device() -> str:
     """`cuda` where torch can use one, else `cpu`."""
     import torch

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import gc
-import hashlib
 import importlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from slmbench import memory, models
+from slmbench import checkpoint, memory, models
 from slmbench.compare import compare, table
 from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, Example, Task
@@ -27,8 +27,11 @@ from slmbench.progress import say
 from slmbench.publish import build_record, card, check_record, report, split_record, update_readme
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
-from slmbench.trackers import check
+from slmbench.trackers import Trackers, check
 from slmbench.weights import BaseModel
+
+if TYPE_CHECKING:
+    from slmbench.train import Trainer
 
 FINISHED = "give the folder of a run that has ended, or give its own command again"
 
@@ -93,7 +96,7 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = ()) -> Plan:
     say(f"base      {base.name}: {base.origin}, {base.parameters / 1e6:.0f} M parameters, sha256 {base.sha256[:12]}")
     tokenizer = models.load_tokenizer(base)
     task = load_task(recipe.task)
-    examples = load_examples(recipe, task, recipe.data.train, recipe.data.limit)
+    examples = [e for source in recipe.data.train for e in load_examples(recipe, task, source, recipe.data.limit)]
     held: list[Example] = []
     if recipe.data.validation:
         examples, held = train_validation(examples, recipe.data.validation, recipe.seed)
@@ -114,16 +117,14 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = ()) -> Plan:
         tokens = sum(len(row.ids) for row in part.encoded)
         left_out = f", {part.skipped} over {recipe.data.max_tokens} tokens left out" if part.skipped else ""
         say(f"data      {name}: {len(part.examples)} examples, {tokens:,} tokens{left_out}")
-    identity = json.dumps(
-        [recipe.to_dict(), base.sha256, {name: part.facts() for name, part in parts.items()}], sort_keys=True
-    )
-    run = Run(runs / recipe.name, hashlib.sha256(identity.encode()).hexdigest())
+    facts = {name: part.facts() for name, part in parts.items()}
+    run = Run(runs / recipe.name, {"recipe": recipe.to_dict(), "base": base.sha256, "data": facts})
     return Plan(recipe, base, tokenizer, task, train, validation, tests, run, tuple(track))
 
 
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
     """A split of the task by its name, else a file; at most `limit` rows, evenly spaced."""
-    if source in task.splits():
+    if source.partition(":")[0] in task.splits():
         examples = task.load(source)
     elif not Path(source).suffix and not Path(source).exists():
         raise BadInput(f"{source}: neither a split of {task.name} ({', '.join(task.splits())}) nor a file; give one.")
@@ -151,28 +152,37 @@ def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], s
 
 
 def train_stage(plan: Plan) -> None:
-    """Train the adapter and write it with its tokenizer."""
+    """Train the adapter and write it with its tokenizer; the best by validation stands beside the last."""
     if plan.run.done("train"):
         return
-    from slmbench import train
-
-    with plan.run.stage("train"):
-        dtype = train.precision(plan.recipe)
-        model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
-        folder = plan.run.folder
-        trainer = train.Trainer(
-            plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
-            folder / "train", plan.run.identity,
-        )  # fmt: skip
+    with plan.run.stage("train"), closing(Trackers(plan.run.folder, plan.track, plan.recipe.to_dict())) as trackers:
+        trainer, model = trainer_of(plan, trackers)
         plan.run.note("total_updates", trainer.updates)
         figures = trainer.run()
-        models.save_adapter(model, folder / "adapter", plan.base)
-        plan.tokenizer.save_pretrained(folder / "tokenizer")
+        models.save_adapter(model, plan.run.folder / "adapter", plan.base)
+        plan.tokenizer.save_pretrained(plan.run.folder / "tokenizer")
         plan.run.note("training", figures)
     note_memory(plan)
     del model, trainer
     gc.collect()
-    (folder / "train" / "checkpoint.safetensors").unlink(missing_ok=True)
+    checkpoint.remove(plan.run.folder / "train")
+
+
+def trainer_of(plan: Plan, trackers: Trackers | None = None) -> tuple[Trainer, Any]:
+    """The training of a plan and the model it trains, nothing of it done yet."""
+    from slmbench import train
+
+    dtype, folder = train.precision(plan.recipe), plan.run.folder
+    model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
+
+    def keep_best() -> None:
+        models.save_adapter(model, folder / "adapter_best", plan.base)
+
+    trainer = train.Trainer(
+        plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
+        folder / "train", plan.run.made_of, keep_best, trackers,
+    )  # fmt: skip
+    return trainer, model
 
 
 def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -> None:

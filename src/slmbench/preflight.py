@@ -34,8 +34,9 @@ def check_data(plan: Plan) -> None:
 
     schemas = Path(plan.recipe.data.schemas) if plan.recipe.data.schemas else None
     data, own = plan.recipe.data, plan.task.splits()
-    for source in (name for name in (data.train, *(test.split for test in data.tests)) if name not in own):
-        against = [Path(data.train)] if source != data.train and data.train not in own else []
+    files = [source for source in data.train if source.partition(":")[0] not in own]
+    for source in (*files, *(test.split for test in data.tests if test.split not in own)):
+        against = [Path(file) for file in files] if source not in files else []
         report = check_file(Path(source), against=against, schemas=schemas)
         if report.ok:
             say(f"gate      {source}: passes")
@@ -95,7 +96,8 @@ def shown_example(row: Encoded, tokenizer: Any) -> str:
 
 def predict(plan: Plan) -> dict[str, Any]:
     """Memory and time foretold from the model's shape and a second of measuring; printed, and returned for the run."""
-    from slmbench.train import micro_batches, precision
+    from slmbench.padded import micro_batches
+    from slmbench.train import precision
 
     config = read_json(plan.base.folder / "config.json", ANEW)
     shape = memory.shape_of(config, plan.base.parameters)
@@ -154,7 +156,7 @@ def trial(plan: Plan) -> None:
         folder = Path(name)
         model = attach_adapter(models.load_model(plan.base, dtype, device), plan.recipe)
         trainer = Trainer(
-            replace(plan.recipe, train=settings), model, rows, [], plan.tokenizer.pad_token_id, folder, "trial"
+            replace(plan.recipe, train=settings), model, rows, [], plan.tokenizer.pad_token_id, folder, {}
         )
         figures = trainer.run()
         check_gradients(trainer)
@@ -176,7 +178,8 @@ def trial(plan: Plan) -> None:
 
 def check_gradients(trainer: Trainer) -> None:
     """Every adapter matrix must have had a gradient: AdamW's first moment says so after the updates."""
-    still = [n for n, p in trainer.parameters.items() if not bool(trainer.optimizer.state[p]["exp_avg"].any())]
+    moments = trainer.optimizer.state[trainer.flat]["exp_avg"].split([p.numel() for p in trainer.parameters.values()])
+    still = [name for name, moment in zip(trainer.parameters, moments, strict=True) if not bool(moment.any())]
     if still:
         raise BadInput(f"adapter.targets: {still[0]} and {len(still) - 1} more matrices received no gradient.")
 

@@ -5,9 +5,9 @@ runs/NAME/
   lock  log                           the process at work; what a detached one says
   preflight.json                      what was foretold
   base/SPLIT.jsonl  tuned/SPLIT.jsonl one sample a line, appended as they come; *.timed.jsonl at batch 1
-  train/history.jsonl  train/checkpoint.safetensors
+  train/history.jsonl  train/checkpoint.safetensors and the one before it
   hardware.jsonl  tensorboard/        the machine beside the run; the updates for TensorBoard
-  adapter/  tokenizer/                what a user loads
+  adapter/  adapter_best/  tokenizer/ what a user loads: the last, and the best by validation
   record.json  report.html  README.md training_metadata.json  results.json
 """
 
@@ -19,7 +19,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,27 +78,43 @@ def holder(folder: Path) -> psutil.Process | None:
     return None
 
 
+def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The first key in which two things are not made of the same, as words; empty where they are."""
+    left, right = flat(there), flat(here)
+    for key in [*right, *left]:
+        if left.get(key) != right.get(key):
+            return f"{key} is {left.get(key)!r} there and {right.get(key)!r} here"
+    return ""
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of a JSON value by path, such as `recipe.train.epochs`."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    leaves = {}
+    for key, child in items:
+        leaves |= flat(child, f"{path}.{key}".lstrip("."))
+    return leaves or {path: value}
+
+
 class Run:
     """The folder `runs/NAME` of one recipe. Two processes may not write to it at once.
 
-    `state` is what state.json holds: `identity`; `stages` that are done and `unfinished` ones, with their seconds;
+    `state` is what state.json holds: `made_of`; `stages` that are done and `unfinished` ones, with their seconds;
     `stage`, the one at work {name, started, total}; `ended` {how, why}, None while a process holds the folder; notes.
 
     Args:
         folder: where it is or will be.
-        identity: hash of all that decides its content; a folder of another identity is refused.
+        made_of: all that decides its content, as JSON values; a folder made of anything else is refused.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: Path, made_of: Mapping[str, Any]) -> None:
+        self.folder, self.made_of = folder, made_of
         self._state_path = folder / "state.json"
-        self.state: dict[str, Any] = {"identity": identity, "stages": {}}
+        self.state: dict[str, Any] = {"made_of": made_of, "stages": {}}
         if self._state_path.exists():
             self.state = read_json(self._state_path, "delete it and give the same command again")
-            if self.state.get("identity") != identity:
-                raise BadInput(
-                    f"{folder}: holds a run of another recipe, data or base; give another --name, or delete the folder."
-                )
+            if other := differing(self.state.get("made_of", {}), made_of):
+                raise BadInput(f"{folder}: holds another run: {other}; give another --name, or delete the folder.")
 
     def done(self, stage: str) -> bool:
         """Whether a stage has ended well."""

@@ -1,74 +1,33 @@
-"""The LoRA training loop, in the open: sorted inside each update, cut by a token budget, loss on completions only.
+"""The LoRA training loop, in the open: the same examples in every update, cut into passes that fit the memory.
 
-An update always holds the same examples whatever the memory: `update_examples` of them in a seeded order, sorted by
-length, cut into micro-batches of at most `micro_tokens` padded tokens. Rows are padded on the right and no attention
-mask is passed: under causal attention no real token ever looks at padding, and the attention keeps its fast path.
+An update always holds the same examples whatever the memory and however many processes share it: `update_examples` of
+them in a seeded order. What does a pass is a step: by hand on a CPU (`llama.py`), else by autograd (`padded.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from slmbench import checkpoint
 from slmbench.config import Recipe
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
-from slmbench.kernels import CompletionLoss, fast
-from slmbench.memory import Precision, best_dtype, peak_rss_gib
-from slmbench.progress import progress
+from slmbench.llama import LlamaStep, unsupported
+from slmbench.memory import GIB, Precision, best_dtype, out_of_memory, peak_rss_gib
+from slmbench.padded import PaddedStep
+from slmbench.progress import progress, say
 from slmbench.runs import check_stop, stopping
 from slmbench.template import Encoded
-
-WIDTH_STEP = 16
-"""Padded widths are multiples of this: few shapes, so that the libraries below keep few buffers and kernels."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Right-padded rows. `picks` are the flat positions whose next token is a label; `labels` those tokens."""
-
-    ids: torch.Tensor
-    picks: torch.Tensor
-    labels: torch.Tensor
-    tokens: int
-
-
-def collate(rows: Sequence[Encoded], pad: int, device: torch.device | str = "cpu") -> Batch:
-    """Rows -> ids [rows, longest], picks [labels], labels [labels]; each row's last label is its EOS."""
-    width = padded(max(len(row.ids) for row in rows))
-    ids = torch.tensor([[*row.ids, *[pad] * (width - len(row.ids))] for row in rows])
-    picks = [
-        i * width + position
-        for i, row in enumerate(rows)
-        for position in range(row.prompt_tokens - 1, len(row.ids) - 1)
-    ]
-    labels = [token for row in rows for token in row.ids[row.prompt_tokens :]]
-    tokens = sum(len(row.ids) for row in rows)
-    return Batch(ids.to(device), torch.tensor(picks).to(device), torch.tensor(labels).to(device), tokens)
-
-
-def padded(length: int) -> int:
-    """The width to which a row of so many tokens is padded."""
-    return -(-length // WIDTH_STEP) * WIDTH_STEP
-
-
-def micro_batches(rows: Sequence[Encoded], micro_tokens: int) -> list[list[Encoded]]:
-    """Sorted by length and cut so that rows x longest stays within the budget; a row alone may exceed it."""
-    batches: list[list[Encoded]] = []
-    for row in sorted(rows, key=lambda r: (len(r.ids), r.id)):
-        if batches and (len(batches[-1]) + 1) * padded(len(row.ids)) <= micro_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+from slmbench.trackers import Trackers
 
 
 def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, update_examples: int) -> list[list[Encoded]]:
@@ -104,70 +63,70 @@ def attach_adapter(model: Any, recipe: Recipe) -> Any:
         raise BadInput(f"adapter.targets {list(recipe.adapter.targets)} do not fit this base: {error}") from None
 
 
-def batch_loss(model: Any, batch: Batch, loss: Callable[..., torch.Tensor] = CompletionLoss.apply) -> torch.Tensor:
-    """Summed loss over the batch's labels. Only the completion rows reach the output matrix."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = base.get_decoder()(input_ids=batch.ids, use_cache=False).last_hidden_state
-    rows = hidden.reshape(-1, hidden.shape[-1])[batch.picks]
-    weight = base.get_output_embeddings().weight
-    return loss(rows.to(weight.dtype), weight, batch.labels)
+def flatten(parameters: Sequence[torch.nn.Parameter]) -> torch.nn.Parameter:
+    """One parameter that holds all of these, which become views of it, gradients too: one optimizer step, one norm."""
+    flat = torch.nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    at = 0
+    for parameter in parameters:
+        place = slice(at, at + parameter.numel())
+        parameter.data = flat.data[place].view(parameter.shape)
+        parameter.grad = flat.grad[place].view(parameter.shape)
+        at = place.stop
+    return flat
 
 
-def check_output_layer(model: Any) -> None:
-    """Refuse models that change their logits after the output matrix: the loss here would not be theirs."""
-    config = model.config
-    scale = getattr(config, "logits_scaling", None) or getattr(config, "logit_scale", None) or 1
-    if getattr(config, "final_logit_softcapping", None) or scale != 1:
-        raise BadInput(f"base {config.model_type} caps or scales its logits, which training here does not do.")
-    if getattr(model.get_output_embeddings(), "bias", None) is not None:
-        raise BadInput(f"base {config.model_type} has a bias on its output layer, which training here does not do.")
+def step_of(model: Any, pad: int) -> LlamaStep | PaddedStep:
+    """What computes the loss and gradients of a PEFT model: by hand where that is possible."""
+    return PaddedStep(model, pad) if unsupported(model) else LlamaStep(model)
 
 
-def validation_loss(model: Any, rows: Sequence[Encoded], pad: int, micro_tokens: int) -> float:
+def validation_loss(step: LlamaStep | PaddedStep, rows: Sequence[Encoded], budget: int) -> float:
     """Mean loss a completion token, without keeping logits."""
-    device = next(model.parameters()).device
-    model.eval()
-    total, labels = 0.0, 0
-    with torch.no_grad(), progress("validation", len(rows), "rows") as advance:
-        for group in micro_batches(rows, micro_tokens):
-            batch = collate(group, pad, device)
-            total += float(batch_loss(model, batch))
-            labels += len(batch.labels)
+    total = 0.0
+    with progress("validation", len(rows), "rows") as advance:
+        for group in step.groups(rows, budget):
+            total += step.loss(group)
             advance(len(group), "")
-    model.train()
-    return total / labels
+    return total / sum(row.completion_tokens for row in rows)
 
 
 class Trainer:
     """One training run in `folder`: it goes on from the last checkpoint there, bit for bit.
 
+    Under `accelerate launch` every process takes its share of each update's examples, and the sum of their gradients is
+    what one process would have had, to rounding. The first process alone writes.
+
     Args:
         model: a PEFT model in training precision.
         rows, validation: encoded examples.
         pad: token id that fills short rows; never the EOS.
-        identity: hash of recipe, data and base; a checkpoint of another identity is refused.
+        made_of: what decides the result, hashes of data and base with it; a checkpoint made of anything else is refused.
+        on_best: called after a validation that is the best so far.
+        trackers: where updates are shown.
     """
 
     def __init__(
         self, recipe: Recipe, model: Any, rows: Sequence[Encoded], validation: Sequence[Encoded], pad: int,
-        folder: Path, identity: str,
+        folder: Path, made_of: Mapping[str, Any], on_best: Callable[[], None] | None = None,
+        trackers: Trackers | None = None,
     ) -> None:  # fmt: skip
         from accelerate import Accelerator
 
-        check_output_layer(model.get_base_model())
-        fast(model)
-        self.recipe, self.rows, self.validation, self.pad = recipe, rows, validation, pad
-        self.folder, self.identity = folder, identity
+        self.recipe, self.rows, self.validation, self.folder = recipe, rows, validation, folder
+        self.made_of, self.on_best, self.trackers = made_of, on_best, trackers
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay
+        self.flat = flatten(list(self.parameters.values()))
+        self.step = step_of(model, pad)
+        self.optimizer = torch.optim.AdamW(
+            [self.flat], lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay, fused=True
         )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.updates = math.ceil(len(rows) / recipe.train.update_examples) * recipe.train.epochs
-        self.done = 0
-        self.tokens = 0
+        self.budget = recipe.train.micro_tokens
+        self.done = self.tokens = 0
         self.seconds = 0.0
+        self.best: float | None = None
 
     def schedule(self) -> Iterator[tuple[int, list[Encoded], bool]]:
         """(epoch, examples, last of the epoch) of every update, from the first."""
@@ -181,62 +140,90 @@ class Trainer:
         self.restore()
         saved, started = time.monotonic(), time.monotonic() - self.seconds
         total = sum(len(row.ids) for row in self.rows) * self.recipe.train.epochs
-        self.model.train()
-        with (
-            Appender(self.folder / "history.jsonl") as history,
-            progress("train", total, "tokens", self.tokens) as advance,
-        ):
+        with self._history() as record, progress("train", total, "tokens", self.tokens) as advance:
             for update, (epoch, examples, last) in enumerate(self.schedule()):
                 if update < self.done:
                     continue
                 row = {"update": update + 1, "epoch": epoch + 1, **self.update(examples, update)}
-                self.done = update + 1
-                self.seconds = time.monotonic() - started
-                row |= {
-                    "tokens": self.tokens,
-                    "seconds": round(self.seconds, 3),
-                    "tokens_per_s": round(self.tokens / self.seconds, 1),
-                    "memory_gib": round(peak_rss_gib(), 3),
-                }
-                history.append(row)
-                note = f"update {self.done}/{self.updates} loss {row['loss']:.4f} {row['tokens_per_s']:.0f} tokens/s"
+                self.done, self.seconds = update + 1, time.monotonic() - started
+                rate = self.tokens / self.seconds
+                row |= {"tokens": self.tokens, "seconds": round(self.seconds, 3), "tokens_per_s": round(rate, 1)}
+                row["memory_gib"] = round(peak_rss_gib(), 3)
+                record(row)
+                note = f"update {self.done}/{self.updates} loss {row['loss']:.4f} {rate:.0f} tokens/s"
                 advance(sum(len(e.ids) for e in examples), f"{note} {row['memory_gib']:.1f} GiB")
                 if last and self.validation:
-                    value = validation_loss(self.model, self.validation, self.pad, self.recipe.train.micro_tokens)
-                    history.append({"update": self.done, "epoch": epoch + 1, "validation_loss": round(value, 6)})
+                    self.validate(epoch, record)
                     self.seconds = time.monotonic() - started
-                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last or stopping.is_set():
+                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last or self._stopping():
                     self.save()
                     saved = time.monotonic()
                     check_stop()
         return self.figures()
 
+    def validate(self, epoch: int, record: Callable[[dict[str, Any]], None]) -> None:
+        """Measure the validation loss, and tell where it is the best so far."""
+        value = validation_loss(self.step, self.validation, self.budget)
+        record({"update": self.done, "epoch": epoch + 1, "validation_loss": round(value, 6)})
+        if self.best is None or value < self.best:
+            self.best = value
+            if self.on_best and self.accelerator.is_main_process:
+                self.on_best()
+
     def update(self, examples: Sequence[Encoded], update: int) -> dict[str, float]:
         """One optimizer step over `examples`; the loss is the mean over the update's completion tokens."""
         settings = self.recipe.train
-        torch.manual_seed(self.recipe.seed * 1_000_003 + update)  # dropout, if any, is a function of the update
         labels = sum(row.completion_tokens for row in examples)
-        total = 0.0
-        for group in micro_batches(examples, settings.micro_tokens):
-            batch = collate(group, self.pad, self.accelerator.device)
-            loss = batch_loss(self.model, batch) / labels
-            self.accelerator.backward(loss)
-            total += float(loss.detach())
-            self.tokens += batch.tokens
+        self.step.refresh()
+        own = sorted(examples, key=lambda r: (len(r.ids), r.id))[self.accelerator.process_index :: self._processes()]
+        total = self._sum(self.passes(own, update, 1 / labels)) / labels
         if not math.isfinite(total):
             raise SlmbenchError(f"update {update + 1}: the loss is {total}; lower train.learning_rate and run again.")
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), settings.max_grad_norm)
+        self.tokens += sum(len(row.ids) for row in examples)
+        norm = torch.nn.utils.clip_grad_norm_([self.flat], settings.max_grad_norm)
         rate = learning_rate(update, self.updates, settings.learning_rate, settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.flat.grad.zero_()  # type: ignore[union-attr] - it is kept
         return {"loss": round(total, 6), "lr": rate, "grad_norm": round(float(norm), 4)}
+
+    def passes(self, rows: Sequence[Encoded], update: int, scale: float) -> float:
+        """Summed loss of rows, pass by pass, their gradients added up; after an out-of-memory error all of it again.
+
+        The passes become half as large, then keep a layer's input only; the random state is that of the update, so what
+        is computed stays the same. Raises SlmbenchError, with the numbers, where one row does not fit even so.
+        """
+        while True:
+            torch.manual_seed(self.recipe.seed * 1_000_003 + update)  # dropout, if any, is a function of the update
+            try:
+                return sum(self.step.loss_and_gradients(g, scale) for g in self.step.groups(rows, self.budget))
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+            self.flat.grad.zero_()  # type: ignore[union-attr] - it is kept
+            self.step.release()
+            self.shrink(rows, update)
+
+    def shrink(self, rows: Sequence[Encoded], update: int) -> None:
+        """Make the passes of this and all later updates need less memory."""
+        longest = max(len(row.ids) for row in rows)
+        if self.budget > longest:
+            self.budget = max(longest, min(self.budget, sum(len(row.ids) for row in rows)) // 2)
+            say(f"train     out of memory at update {update + 1}: the same again, {self.budget} tokens a pass")
+        elif not self.step.recompute:
+            self.step.recompute = True
+            say(f"train     out of memory at update {update + 1}: the same again, keeping only each layer's input")
+        else:
+            raise SlmbenchError(
+                f"update {update + 1}: one row of {longest} tokens does not fit in memory, {peak_rss_gib():.1f} GiB are"
+                f" in use; lower data.max_tokens with data.over_long: skip, or allow more memory."
+            )
 
     def figures(self) -> dict[str, Any]:
         """What the training came to, from its own history."""
         history = read_jsonl_tolerant(self.folder / "history.jsonl")
         losses = [row["loss"] for row in history if "loss" in row]
+        gpu = torch.cuda.max_memory_allocated() / GIB if torch.cuda.is_available() else None
         return {
             "updates": self.done,
             "epochs": self.recipe.train.epochs,
@@ -248,53 +235,78 @@ class Trainer:
             "first_loss": losses[0],
             "final_loss": losses[-1],
             "validation_losses": [row["validation_loss"] for row in history if "validation_loss" in row],
-            "trainable_parameters": sum(p.numel() for p in self.parameters.values()),
+            "trainable_parameters": self.flat.numel(),
             "precision": precision(self.recipe),
             "device": str(self.accelerator.device),
+            "processes": self._processes(),
+            "gradients": self.step.name,
+            "pass_tokens": self.budget,
             "peak_memory_gib": round(peak_rss_gib(), 3),
-            "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)
-            if torch.cuda.is_available()
-            else None,
+            "peak_gpu_memory_gib": None if gpu is None else round(gpu, 3),
         }
 
     def save(self) -> None:
-        """Write the whole state as one safetensors file: it is there entirely, or the one before it is."""
-        from safetensors.torch import save
-
-        tensors = {f"parameter/{n}": p.detach().contiguous() for n, p in self.parameters.items()}
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value).contiguous()
-        position = {"done": self.done, "tokens": self.tokens, "seconds": self.seconds, "identity": self.identity}
-        write_atomic(self.folder / "checkpoint.safetensors", save(tensors, {"position": json.dumps(position)}))
+        """Write the whole state: the first process does."""
+        if not self.accelerator.is_main_process:
+            return
+        state = self.optimizer.state[self.flat]
+        position = {"done": self.done, "tokens": self.tokens, "seconds": self.seconds, "best": self.best}
+        position |= {"budget": self.budget, "recompute": self.step.recompute, "made_of": self.made_of}
+        checkpoint.save(self.folder, {"parameters": self.flat.detach(), **state}, position)
 
     def restore(self) -> None:
-        """Go back to the last checkpoint, if there is one; history after it is dropped, to be written again."""
-        from safetensors import SafetensorError, safe_open
+        """Go back to the last whole checkpoint, if there is one; history after it is dropped, to be written again."""
+        found = checkpoint.load(self.folder, self.made_of)
+        path = self.folder / "history.jsonl"
+        history = read_jsonl_tolerant(path) if found else []
+        if found:
+            tensors, position = found
+            with torch.no_grad():
+                self.flat.copy_(tensors.pop("parameters"))
+            device = self.flat.device
+            self.optimizer.state[self.flat] = {
+                # Torch keeps the count of a fused step beside its parameter.
+                key: value.to(device)
+                for key, value in tensors.items()
+            }
+            self.done, self.tokens, self.seconds = position["done"], position["tokens"], position["seconds"]
+            self.best, self.budget, self.step.recompute = position["best"], position["budget"], position["recompute"]
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            kept = [row for row in history if row["update"] <= self.done]
+            write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
 
-        path = self.folder / "checkpoint.safetensors"
-        if not path.exists():
-            (self.folder / "history.jsonl").unlink(missing_ok=True)
+    @contextlib.contextmanager
+    def _history(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Yield what keeps a row of the history and shows it: the first process's, else nothing."""
+        if not self.accelerator.is_main_process:
+            yield lambda row: None
             return
-        try:
-            with safe_open(path, framework="pt", device=str(self.accelerator.device)) as file:
-                position = json.loads((file.metadata() or {})["position"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path}: not a checkpoint of this program ({error}); delete it to train anew.") from None
-        if position["identity"] != self.identity:
-            raise BadInput(f"{path}: belongs to another recipe, data or base; use another name or delete the folder.")
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"parameter/{name}"])
-                self.optimizer.state[parameter] = {
-                    key: tensors[f"optimizer/{key}/{name}"]
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"optimizer/{key}/{name}" in tensors
-                }
-        self.done, self.tokens, self.seconds = position["done"], position["tokens"], position["seconds"]
-        history = [row for row in read_jsonl_tolerant(self.folder / "history.jsonl") if row["update"] <= self.done]
-        write_atomic(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        with Appender(self.folder / "history.jsonl") as history:
+
+            def record(row: dict[str, Any]) -> None:
+                history.append(row)
+                if self.trackers:
+                    self.trackers.log(row, self.done)
+
+            yield record
+
+    def _processes(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    def _sum(self, loss: float) -> float:
+        """The sum over all processes of a loss and of the gradients."""
+        if self._processes() == 1:
+            return loss
+        told = torch.tensor([loss, float(stopping.is_set())], dtype=torch.float64, device=self.flat.device)
+        torch.distributed.all_reduce(told)
+        torch.distributed.all_reduce(self.flat.grad)
+        if told[1] > 0:  # whoever was asked, all stop behind this update
+            stopping.set()
+        return float(told[0])
+
+    def _stopping(self) -> bool:
+        return stopping.is_set()
 
 
 def precision(recipe: Recipe) -> Precision:
