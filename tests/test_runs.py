@@ -55,7 +55,10 @@ def test_two_processes_never_write_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", str(tmp_path / "r")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "in\n"
-        with pytest.raises(BadInput, match="another process is working here"), Run(tmp_path / "r", {"recipe": "me"}).locked():
+        with (
+            pytest.raises(BadInput, match="another process is working here"),
+            Run(tmp_path / "r", {"recipe": "me"}).locked(),
+        ):
             pytest.fail("both were let in")
         other.kill()
     assert holder(tmp_path / "r") is None
@@ -119,7 +122,10 @@ def test_the_hardware_is_sampled_beside_a_stage(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SlmbenchError, match="cannot be written"), Run(tmp_path / "file" / "r", {"recipe": "me"}).locked():
+    with (
+        pytest.raises(SlmbenchError, match="cannot be written"),
+        Run(tmp_path / "file" / "r", {"recipe": "me"}).locked(),
+    ):
         pytest.fail("let in")
 
 

@@ -1,4 +1,4 @@
-"""Training's checkpoints: written whole or not at all, hashed, the one before kept, passed over where they are damaged."""
+"""Training's checkpoints: written whole or not at all, hashed, the one before kept; a damaged one is passed over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEWEST, BEFORE = "checkpoint.safetensors", "checkpoint.before.safetensors"
 
 
 def save(folder: Path, tensors: Mapping[str, Any], position: Mapping[str, Any]) -> None:
-    """Write tensors and a position (JSON values) as the newest checkpoint; what was the newest is kept as the one before.
+    """Write tensors and a position (JSON values) as the newest checkpoint, and keep the one before.
 
     Raises SlmbenchError on a full disk: both former checkpoints then stay as they are.
     """
@@ -59,7 +59,7 @@ def digest(tensors: Mapping[str, Any], text: str) -> str:
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        total.update(tensors[name].detach().cpu().contiguous().numpy())
     return total.hexdigest()
 
 
@@ -72,8 +72,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         text = metadata["position"]
-        position = json.loads(text)
-        position["made_of"]  # noqa: B018 - it must be there
+        position = {"made_of": None, **json.loads(text)}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
     if metadata.get("sha256") != digest(tensors, text):

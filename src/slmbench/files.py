@@ -23,8 +23,8 @@ from slmbench.core import BadInput, SlmbenchError
 def write_atomic(path: Path, data: bytes | str, *, keep: Path | None = None) -> None:
     """Put `data` (text as UTF-8) at `path` whole or not at all: a temporary file beside it, fsync, rename.
 
-    What was at `path` before goes to `keep` where that is given. Makes missing parent folders. Raises SlmbenchError, and leaves what was at `path` as it was, when the disk is
-    full or the place cannot be written.
+    What was at `path` before goes to `keep` where that is given. Makes missing parent folders. Raises SlmbenchError,
+    and leaves what was at `path` as it was, when the disk is full or the place cannot be written.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
     with write_errors(path):

@@ -1,4 +1,4 @@
-"""LoRA's loss and gradients for Llama-shaped models on a CPU, by hand: no autograd, no padding, no copy that pays nothing.
+"""LoRA's loss and gradients for Llama-shaped models on a CPU, by hand: no autograd, no padding, few copies.
 
 Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
 where a row ends. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
@@ -9,12 +9,15 @@ would keep of a token is kept where it is dear to compute (projections, residual
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from slmbench.memory import give_back
 from slmbench.template import Encoded
 
 WHOLE_ROW = 384
@@ -107,7 +110,7 @@ class Group:
         return torch.mm(x, self.weight.T, out=out)
 
     def backward(self, gradient: torch.Tensor, x: torch.Tensor, work: Workspace) -> torch.Tensor:
-        """gradient [tokens, out], x as after `forward` -> the gradient of the input [tokens, in]; adds to A's and B's."""
+        """gradient [tokens, out], x as after `forward` -> that of the input [tokens, in]; adds to A's and B's."""
         tokens = len(gradient)
         both = torch.mm(gradient, self.weight, out=work.get("input gradient", tokens, self.width + self.rank))
         if not self.rank:
@@ -129,13 +132,13 @@ class Workspace:
         self.dtype = dtype
         self.buffers: dict[str, torch.Tensor] = {}
 
-    def get(self, name: str, rows: int, width: int, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """An uninitialised [rows, width]; the next call with the same name takes it back."""
-        size = rows * width
+    def get(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """An uninitialised tensor of this shape; the next call with the same name takes it back."""
+        size = math.prod(shape)
         if name not in self.buffers or self.buffers[name].numel() < size:
             self.buffers.pop(name, None)
             self.buffers[name] = torch.empty(size, dtype=dtype or self.dtype)
-        return self.buffers[name][:size].view(rows, width)
+        return self.buffers[name][:size].view(shape)
 
 
 @dataclass
@@ -160,9 +163,32 @@ class Packed:
     labels: torch.Tensor
 
 
+def packed(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
+    """Rows cut into as few passes of at most `budget` tokens as can be, of like size; a row alone may exceed it.
+
+    The longest first, each into the pass with the fewest tokens so far (Graham's LPT rule).
+    """
+    tokens = sum(len(row.ids) for row in rows)
+    order = sorted(rows, key=lambda r: (-len(r.ids), r.id))
+    for count in range(max(1, -(-tokens // budget)), len(rows) + 1):
+        groups: list[list[Encoded]] = [[] for _ in range(count)]
+        sizes = [0] * count
+        for row in order:
+            place = sizes.index(min(sizes))
+            groups[place].append(row)
+            sizes[place] += len(row.ids)
+        if all(size <= budget or len(group) == 1 for size, group in zip(sizes, groups, strict=True)):
+            return [group for group in groups if group]
+    return [[row] for row in order]
+
+
 def pack(rows: Sequence[Encoded]) -> Packed:
     """Encoded examples -> Packed; each row's last label is its EOS."""
-    ids, positions, picks, labels, ends = [], [], [], [], [0]
+    ids: list[int] = []
+    positions: list[int] = []
+    picks: list[int] = []
+    labels: list[int] = []
+    ends = [0]
     for row in rows:
         start = ends[-1]
         ids += row.ids
@@ -172,6 +198,14 @@ def pack(rows: Sequence[Encoded]) -> Packed:
         ends.append(start + len(row.ids))
     tensors = [torch.tensor(values) for values in (ids, positions, picks, labels)]
     return Packed(tensors[0], tensors[1], tuple(ends), tensors[2], tensors[3])
+
+
+def _unmap(base: Any) -> None:
+    """Copy what is not in a Group, so that nothing keeps the weights' file in memory."""
+    grouped = {name for names in PROJECTIONS for name in names}
+    for name, parameter in base.named_parameters():
+        if not parameter.requires_grad and not grouped & set(name.split(".")):
+            parameter.data = parameter.data.clone()
 
 
 class LlamaStep:
@@ -187,6 +221,7 @@ class LlamaStep:
         self.recompute = False
         base = model.get_base_model()
         config = base.config
+        _unmap(base)
         self.embedding = base.get_input_embeddings().weight.detach()
         self.output = base.get_output_embeddings().weight.detach()
         self.final_norm = base.model.norm.weight.detach().float()
@@ -201,6 +236,7 @@ class LlamaStep:
         self.future: dict[tuple[int, int], torch.Tensor] = {}
         """Masks of the latest blocks by (queries, first query)."""
         self.refresh()
+        give_back()
 
     def _layer(self, layer: Any) -> Layer:
         modules: Mapping[str, Any] = {**dict(layer.self_attn.named_children()), **dict(layer.mlp.named_children())}
@@ -215,21 +251,14 @@ class LlamaStep:
                 group.refresh()
 
     def groups(self, rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
-        """Rows cut into passes of at most `budget` tokens; a row alone may exceed it."""
-        groups: list[list[Encoded]] = []
-        room = 0
-        for row in sorted(rows, key=lambda r: (len(r.ids), r.id)):
-            if len(row.ids) > room:
-                groups.append([])
-                room = budget
-            groups[-1].append(row)
-            room -= len(row.ids)
-        return groups
+        """Rows cut into passes of at most `budget` tokens."""
+        return packed(rows, budget)
 
     def release(self) -> None:
         """Give memory back after it ran out."""
         self.work.buffers.clear()
         self.future.clear()
+        give_back()
 
     @torch.no_grad()
     def loss(self, rows: Sequence[Encoded]) -> float:
@@ -253,7 +282,7 @@ class LlamaStep:
                 hidden = self.work.get(f"input {i}", *hidden.shape).copy_(hidden)
             kept.append({"input": hidden})
             hidden = self._forward(layer, hidden, batch, turn, None if self.recompute else (i, kept[i]))
-        gradient = self.work.get("residual gradient", len(batch.ids), hidden.shape[1], torch.float32)
+        gradient = self.work.get("residual gradient", len(batch.ids), hidden.shape[1], dtype=torch.float32)
         total = self._loss(hidden, batch, gradient, scale)
         for i, layer in reversed(list(enumerate(self.layers))):
             place = 0 if self.recompute else i
@@ -274,8 +303,8 @@ class LlamaStep:
     def _norm(self, hidden: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """RMSNorm of hidden [tokens, width] into out; returns 1 / rms [tokens, 1]."""
         length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
-        inverse = (length.square_() / hidden.shape[1] + self.epsilon).rsqrt_()
-        scaled = torch.mul(hidden, inverse, out=self.work.get("fp32", *hidden.shape, torch.float32))
+        inverse: torch.Tensor = (length.square_() / hidden.shape[1] + self.epsilon).rsqrt_()
+        scaled = torch.mul(hidden, inverse, out=self.work.get("fp32", *hidden.shape, dtype=torch.float32))
         out.copy_(scaled.mul_(weight))
         return inverse
 
@@ -284,8 +313,8 @@ class LlamaStep:
         total: torch.Tensor,
     ) -> None:  # fmt: skip
         """Add the gradient of a norm's input to total (fp32)."""
-        scaled = torch.mul(gradient, weight, out=self.work.get("fp32", *hidden.shape, torch.float32))
-        product = torch.mul(scaled, hidden, out=self.work.get("fp32 too", *hidden.shape, torch.float32))
+        scaled = torch.mul(gradient, weight, out=self.work.get("fp32", *hidden.shape, dtype=torch.float32))
+        product = torch.mul(scaled, hidden, out=self.work.get("fp32 too", *hidden.shape, dtype=torch.float32))
         along = product.sum(-1, keepdim=True).mul_(inverse.pow(3)).div_(-hidden.shape[1])
         total.addcmul_(scaled, inverse)
         total.add_(torch.mul(hidden, along, out=product))
@@ -350,7 +379,7 @@ class LlamaStep:
 
     def _rotate(self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
         """Rotary positions (Su et al., arXiv:2104.09864) on queries and keys, in place; with -sin the transpose."""
-        turned = qkv[:, : (self.heads + self.shared) * self.head].unflatten(1, (-1, 2, self.head // 2))
+        turned = qkv[:, : (self.heads + self.shared) * self.head].view(len(qkv), -1, 2, self.head // 2)
         first, second = turned[:, :, 0], turned[:, :, 1]
         new = first * cos
         new.addcmul_(second, sin, value=-1)
@@ -360,27 +389,24 @@ class LlamaStep:
     def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One row's qkv [positions, ...] -> queries [shared, heads / shared, positions,
         head], keys and values [shared, positions, head]."""
-        q, k, v = qkv.unflatten(1, (-1, self.head)).split([self.heads, self.shared, self.shared], 1)
-        grouped = q.unflatten(1, (self.shared, -1)).permute(1, 2, 0, 3)
+        q, k, v = torch.split(qkv.view(len(qkv), -1, self.head), [self.heads, self.shared, self.shared], 1)
+        grouped = q.view(len(q), self.shared, -1, self.head).permute(1, 2, 0, 3)
         return grouped, k.transpose(0, 1), v.transpose(0, 1)
 
     def _weights(self, q: torch.Tensor, k: torch.Tensor, start: int, out: torch.Tensor) -> torch.Tensor:
-        """Softmax of a block of queries over the keys up to its end, into out [shared, heads / shared * block, keys]."""
+        """Softmax of a block of queries over the keys up to its end: out [shared, heads / shared * block, keys]."""
         block, keys = q.shape[2], k.shape[1]
         queries = q.reshape(self.shared, -1, self.head)
-        scores = torch.bmm(queries, k.transpose(1, 2), out=self._block("scores", out.shape))
+        scores = torch.bmm(queries, k.transpose(1, 2), out=self.work.get("scores", *out.shape))
         if (block, start) not in self.future:
             future = torch.full((block, keys), float("-inf"), dtype=self.dtype).triu_(start + 1)
             self.future = {**dict(list(self.future.items())[-7:]), (block, start): future}
         scores.view(self.shared, -1, block, keys).add_(self.future[block, start])
         return torch._softmax(scores, -1, False, out=out)
 
-    def _block(self, name: str, shape: Sequence[int]) -> torch.Tensor:
-        return self.work.get(name, shape[0] * shape[1], shape[2]).view(shape)
-
     def _rows(self, ends: Sequence[int], name: str) -> Iterator[tuple[int, int, torch.Tensor | None]]:
         """(begin, end, room for its softmax where it is kept) of every row."""
-        lengths = [end - begin for begin, end in zip(ends, ends[1:], strict=False)]
+        lengths = [end - begin for begin, end in itertools.pairwise(ends)]
         sizes = [self.heads * n * n if n <= WHOLE_ROW else 0 for n in lengths]
         room, at = self.work.get(name, 1, sum(sizes))[0], 0
         for begin, n, size in zip(ends, lengths, sizes, strict=False):
@@ -391,15 +417,15 @@ class LlamaStep:
         """Causal attention within every row, into the first columns of mixed."""
         for begin, end, whole in self._rows(ends, name):
             q, k, v = self._heads(qkv[begin:end])
-            out = mixed[begin:end, : self.heads * self.head].unflatten(1, (self.shared, -1, self.head))
+            out = mixed[begin:end, : self.heads * self.head].view(end - begin, self.shared, -1, self.head)
             out = out.permute(1, 2, 0, 3)
             step = ATTENTION_BLOCK if whole is None else end - begin
             for start in range(0, end - begin, step):
                 stop = min(start + step, end - begin)
                 shape = (self.shared, self.heads // self.shared * (stop - start), stop)
-                room = self._block("weights of a block", shape) if whole is None else whole
+                room = self.work.get("weights of a block", *shape) if whole is None else whole
                 weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
-                out[:, :, start:stop] = (weights @ v[:, :stop]).unflatten(1, (-1, stop - start))
+                out[:, :, start:stop] = (weights @ v[:, :stop]).view(self.shared, -1, stop - start, self.head)
 
     def _attention_backward(
         self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, ends: Sequence[int], name: str
@@ -408,30 +434,26 @@ class LlamaStep:
         for begin, end, whole in self._rows(ends, name):
             q, k, v = self._heads(qkv[begin:end])
             of_q, of_k, of_v = self._heads(of_qkv[begin:end])
-            of_out = of_mixed[begin:end].unflatten(1, (self.shared, -1, self.head)).permute(1, 2, 0, 3)
+            of_out = of_mixed[begin:end].view(end - begin, self.shared, -1, self.head).permute(1, 2, 0, 3)
             step = ATTENTION_BLOCK if whole is None else end - begin
             sums = torch.zeros(2, *k.shape)  # a key's gradient gathers over the blocks of queries, in fp32
             for start in range(0, end - begin, step):
                 stop = min(start + step, end - begin)
-                block, upstream = (
-                    part[:, :, start:stop].reshape(self.shared, -1, self.head) for part in (q, of_out)
-                )
+                block, upstream = (part[:, :, start:stop].reshape(self.shared, -1, self.head) for part in (q, of_out))
                 weights = whole
                 if weights is None:
-                    room = self._block("weights of a block", (self.shared, block.shape[1], stop))
+                    room = self.work.get("weights of a block", self.shared, block.shape[1], stop)
                     weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
-                scores = self._block("scores", weights.shape)
+                scores = self.work.get("scores", *weights.shape)
                 torch.bmm(upstream, v[:, :stop].transpose(1, 2), out=scores)
                 scores = torch._softmax_backward_data(scores, weights, -1, self.dtype, grad_input=scores)
-                of_q[:, :, start:stop] = (scores @ k[:, :stop]).unflatten(1, (-1, stop - start))
+                of_q[:, :, start:stop] = (scores @ k[:, :stop]).view(self.shared, -1, stop - start, self.head)
                 sums[0, :, :stop] += scores.transpose(1, 2) @ block
                 sums[1, :, :stop] += weights.transpose(1, 2) @ upstream
             of_k.copy_(sums[0])
             of_v.copy_(sums[1])
 
-    def _loss(
-        self, hidden: torch.Tensor, batch: Packed, gradient: torch.Tensor | None, scale: float = 1.0
-    ) -> float:
+    def _loss(self, hidden: torch.Tensor, batch: Packed, gradient: torch.Tensor | None, scale: float = 1.0) -> float:
         """Summed cross-entropy of the labels; into gradient [tokens, width] fp32 goes that of hidden, times scale."""
         rows = hidden[batch.picks]
         normed = self.work.get("loss rows", *rows.shape)
@@ -460,7 +482,7 @@ class LlamaStep:
         total = 0.0
         for start in range(0, len(logits), SOFTMAX_ROWS):
             part, picked = logits[start : start + SOFTMAX_ROWS], labels[start : start + SOFTMAX_ROWS, None]
-            exact = self.work.get("softmax", *part.shape, torch.float32).copy_(part)
+            exact = self.work.get("softmax", *part.shape, dtype=torch.float32).copy_(part)
             torch._log_softmax(exact, -1, False, out=exact)
             total += float(exact.gather(-1, picked).sum())
             if in_place:

@@ -1,24 +1,24 @@
-"""What this machine has, and what a run will need of it: processor, memory, disk, GPU; bytes and seconds foretold."""
+"""What this machine has: processor, memory, disk, GPU."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import importlib.metadata
-import math
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+
+from slmbench.core import BadInput
 
 Precision = Literal["fp32", "bf16"]
 GIB = 2**30
@@ -34,61 +34,8 @@ CPU_FLAGS = (
     "bf16",
     "i8mm",
 )
+UNITS = {"": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
-
-# Python with torch, transformers and peft imported, before any weights.
-RUNTIME_BYTES = int(0.6 * GIB)
-# What autograd keeps of one token in one layer, in hidden-sized and intermediate-sized values: residuals and norms in
-# float32; projections, attention and the gated product in the computing precision.
-KEPT_FP32_HIDDEN = 8
-KEPT_HIDDEN = 8
-KEPT_INTERMEDIATE = 5
-# Logits, their float32 copy and their gradient, for each completion token.
-LOGIT_BYTES = 12
-# Share of training time that is matrix products; the rest is attention, copies, elementwise work.
-GEMM_SHARE = 0.45
-# Seconds of Python and kernel launches in one decoding step of one layer.
-STEP_SECONDS_A_LAYER = 0.0004
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a decoder-only model that memory and time depend on."""
-
-    parameters: int
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    vocab: int
-
-    @property
-    def kv_values(self) -> int:
-        """Values that one token leaves in the cache of all layers."""
-        return 2 * self.layers * self.hidden * self.kv_heads // self.heads
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What `calibrate` measured: matrix products in FLOP/s and reading from memory in bytes/s."""
-
-    flops: float
-    bytes_per_s: float
-
-
-def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
-    """The Shape of a model from its config.json, which names its sizes as Llama and Qwen do."""
-    heads = int(config["num_attention_heads"])
-    return Shape(
-        parameters=parameters,
-        layers=int(config["num_hidden_layers"]),
-        hidden=int(config["hidden_size"]),
-        intermediate=int(config["intermediate_size"]),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads", heads)),
-        vocab=int(config["vocab_size"]),
-    )
 
 
 def machine() -> dict[str, Any]:
@@ -111,6 +58,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def bytes_of(text: str) -> int:
+    """`10GiB`, `800 MB` or a number of bytes as a number. Raises BadInput for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not found or found[2].lower() not in UNITS or not (size := int(float(found[1]) * UNITS[found[2].lower()])):
+        raise BadInput(f"{text}: not an amount of memory; write it like 10GiB or 800MB.")
+    return size
+
+
 def usable_cores() -> int:
     """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -131,6 +86,13 @@ def memory_bytes() -> int:
     return limit
 
 
+def gpu_bytes() -> int:
+    """The memory of the first GPU."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def free_memory() -> int:
     """Bytes that can be taken now without swapping."""
     return min(psutil.virtual_memory().available, memory_bytes())
@@ -145,16 +107,47 @@ def free_disk(path: Path) -> int:
 
 
 def peak_rss_gib() -> float:
-    """The most memory this process has held since it started, in GiB."""
+    """The most memory this process has held since it started or since `forget_peak`, in GiB."""
+    with contextlib.suppress(OSError, KeyError):
+        return int(_status()["VmHWM"].split()[0]) * 1024 / GIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes where Linux counts KiB.
+    # macOS counts bytes where other systems count KiB.
     return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB
+
+
+def forget_peak() -> None:
+    """Let `peak_rss_gib` count from now on, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status() -> dict[str, str]:
+    """What Linux tells of this process."""
+    return dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: torch and oneDNN have many words for it."""
     words = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "create a memory object")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library keeps it for later (glibc's does)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def limit_data(limit: int) -> None:
+    """Let allocations fail that would take this process over `limit` bytes of resident memory, where the system can.
+
+    The limit is on writable memory; what is mapped from files, such as libraries, is taken off it first.
+    """
+    if sys.platform != "linux":
+        return
+    from_files = int(_status()["RssFile"].split()[0]) * 1024
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (max(limit - from_files, 0), hard))
 
 
 def best_device() -> str:
@@ -190,81 +183,6 @@ def gpu_processes() -> list[dict[str, Any]]:
         for pid, name, used in rows
         if pid.isdigit() and int(pid) != os.getpid()
     ]
-
-
-def predict_training(
-    shape: Shape, *, tokens: int, completion_tokens: int, dtype: Precision, adapter_parameters: int
-) -> dict[str, int]:
-    """Bytes by part for one LoRA update over `tokens` at once, `completion_tokens` of them with logits; and `total`.
-
-    The adapter counts 16 bytes a parameter: float32 weight, gradient and AdamW's two moments.
-    """
-    width = _width(dtype)
-    kept = shape.hidden * (4 * KEPT_FP32_HIDDEN + width * KEPT_HIDDEN) + width * KEPT_INTERMEDIATE * shape.intermediate
-    return _with_total(
-        {
-            "weights": shape.parameters * width,
-            "adapter": adapter_parameters * 16,
-            "activations": tokens * shape.layers * kept,
-            "logits": completion_tokens * shape.vocab * LOGIT_BYTES,
-            "runtime": RUNTIME_BYTES,
-        }
-    )
-
-
-def calibrate(dtype: Precision, device: str = "cpu", seconds: float = 0.3) -> Speed:
-    """Measure matrix products of a small model's size and reading from memory, for about `seconds` each."""
-    import torch
-
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    left = torch.ones(1024, 576, dtype=kind, device=device)
-    right = torch.ones(576, 1536, dtype=kind, device=device)
-    # 128 MiB: more than any cache holds.
-    block = torch.ones(32 * 2**20, dtype=torch.float32, device=device)
-    product = _rate(lambda: left @ right, seconds, device) * 2 * 1024 * 576 * 1536
-    reading = _rate(lambda: block.sum(), seconds, device) * block.numel() * 4
-    return Speed(flops=product, bytes_per_s=reading)
-
-
-def predict_training_seconds(shape: Shape, speed: Speed, *, tokens: int) -> float:
-    """Seconds to train LoRA over `tokens` in all: 4 FLOP a parameter and token, forward and back through the base."""
-    return 4 * shape.parameters * tokens / speed.flops / GEMM_SHARE
-
-
-def predict_evaluation_seconds(
-    shape: Shape, speed: Speed, *, prompt_tokens: int, new_tokens: int, batch: int, dtype: Precision
-) -> float:
-    """Seconds to read `prompt_tokens` and write `new_tokens` in all (sums over the rows), `batch` rows at a time.
-
-    A decoding step costs the reading of all weights or the arithmetic of its rows, whichever is longer, and the
-    overhead of its layers.
-    """
-    reading = shape.parameters * _width(dtype) / speed.bytes_per_s
-    arithmetic = 2 * shape.parameters * batch / speed.flops
-    step = max(reading, arithmetic) + STEP_SECONDS_A_LAYER * shape.layers
-    return 2 * shape.parameters * prompt_tokens / speed.flops + math.ceil(new_tokens / batch) * step
-
-
-def _rate(work: Callable[[], Any], seconds: float, device: str) -> float:
-    """Runs of `work` a second, after one run that does not count."""
-    import torch
-
-    work()
-    start, runs = time.perf_counter(), 0
-    while runs == 0 or time.perf_counter() - start < seconds:
-        work()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        runs += 1
-    return runs / (time.perf_counter() - start)
-
-
-def _width(dtype: Precision) -> int:
-    return 4 if dtype == "fp32" else 2
-
-
-def _with_total(parts: dict[str, int]) -> dict[str, int]:
-    return {**parts, "total": sum(parts.values())}
 
 
 def _cpuinfo(key: str) -> str:

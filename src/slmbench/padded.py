@@ -1,7 +1,7 @@
-"""The loss and gradients of any model by autograd, on any device: rows padded on the right, sorted by length, few at a time.
+"""The loss and gradients of any model by autograd, on any device: rows padded on the right, sorted by length.
 
-No attention mask is passed: under causal attention no real token ever looks at padding, and the attention keeps its fast
-path. On a CPU, models of Llama's shape have a faster way (`llama.py`), which is held to this one by tests.
+No attention mask is passed: under causal attention no real token ever looks at padding, and the attention keeps its
+fast path. On a CPU, models of Llama's shape have a faster way (`llama.py`), which tests hold to this one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 
 from slmbench.core import BadInput
 from slmbench.kernels import CompletionLoss, fast
+from slmbench.memory import give_back
 from slmbench.template import Encoded
 
 WIDTH_STEP = 16
@@ -106,7 +107,7 @@ class PaddedStep:
             base.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.enable_input_require_grads()
         loss = batch_loss(self.model, batch)
-        (loss * scale).backward()
+        torch.autograd.backward(loss * scale)
         return float(loss.detach())
 
     @torch.no_grad()
@@ -122,5 +123,6 @@ class PaddedStep:
 
     def release(self) -> None:
         """Give memory back after it ran out."""
+        give_back()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

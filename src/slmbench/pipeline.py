@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import gc
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -63,6 +62,8 @@ class Plan:
     run: Run
     track: tuple[str, ...] = ()
     """Where training shows its updates beside TensorBoard."""
+    memory: int | None = None
+    """Bytes that the run keeps under; None for all there is."""
 
     def test(self, name: str) -> Test:
         """The recipe's settings of a test set."""
@@ -89,7 +90,7 @@ def load_task(name: str) -> Task:
     return task
 
 
-def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = ()) -> Plan:
+def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limit: int | None = None) -> Plan:
     """Find the base weights, read and encode the data. Raises BadInput for whatever is wrong with either."""
     check(track)
     base = models.find(recipe.base)
@@ -119,7 +120,7 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = ()) -> Plan:
         say(f"data      {name}: {len(part.examples)} examples, {tokens:,} tokens{left_out}")
     facts = {name: part.facts() for name, part in parts.items()}
     run = Run(runs / recipe.name, {"recipe": recipe.to_dict(), "base": base.sha256, "data": facts})
-    return Plan(recipe, base, tokenizer, task, train, validation, tests, run, tuple(track))
+    return Plan(recipe, base, tokenizer, task, train, validation, tests, run, tuple(track), memory_limit)
 
 
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
@@ -155,6 +156,7 @@ def train_stage(plan: Plan) -> None:
     """Train the adapter and write it with its tokenizer; the best by validation stands beside the last."""
     if plan.run.done("train"):
         return
+    memory.forget_peak()
     with plan.run.stage("train"), closing(Trackers(plan.run.folder, plan.track, plan.recipe.to_dict())) as trackers:
         trainer, model = trainer_of(plan, trackers)
         plan.run.note("total_updates", trainer.updates)
@@ -162,15 +164,30 @@ def train_stage(plan: Plan) -> None:
         models.save_adapter(model, plan.run.folder / "adapter", plan.base)
         plan.tokenizer.save_pretrained(plan.run.folder / "tokenizer")
         plan.run.note("training", figures)
+    note_plan(plan, figures)
     note_memory(plan)
     del model, trainer
     gc.collect()
     checkpoint.remove(plan.run.folder / "train")
 
 
+def train_recipe(plan: Plan) -> Path | None:
+    """The `train` verb: the folder of the adapter; None in a process of several that is not the first."""
+    from slmbench.train import is_first_process
+
+    if not is_first_process():
+        if not plan.run.done("train"):
+            trainer_of(plan)[0].run()
+        return None
+    with plan.run.locked():
+        train_stage(plan)
+    return plan.run.folder / "adapter"
+
+
 def trainer_of(plan: Plan, trackers: Trackers | None = None) -> tuple[Trainer, Any]:
     """The training of a plan and the model it trains, nothing of it done yet."""
     from slmbench import train
+    from slmbench.forecast import check_fit, forecast
 
     dtype, folder = train.precision(plan.recipe), plan.run.folder
     model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
@@ -182,6 +199,11 @@ def trainer_of(plan: Plan, trackers: Trackers | None = None) -> tuple[Trainer, A
         plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
         folder / "train", plan.run.made_of, keep_best, trackers,
     )  # fmt: skip
+    told = forecast(plan, limit=plan.memory, measure=False)
+    if plan.memory:
+        check_fit(told, ["training"])
+        memory.limit_data(plan.memory)
+    trainer.budget, trainer.step.recompute = told.pass_tokens, told.recompute
     return trainer, model
 
 
@@ -194,11 +216,13 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     if not wanted and not timed:
         return
     from slmbench.backends.hf import HfBackend
+    from slmbench.forecast import forecast
 
     model = models.load_model(plan.base, "fp32", memory.best_device())
     if kind == "tuned":
         model = models.load_adapter(model, plan.run.folder / "adapter", plan.base).merge_and_unload()
-    many = HfBackend(model, plan.tokenizer, settings.batch_tokens)
+    told = forecast(plan, limit=plan.memory, measure=False)
+    many = HfBackend(model, plan.tokenizer, told.evaluation_positions)
     single = HfBackend(model, plan.tokenizer, rows=1)
     for name in wanted:
         split, path = plan.tests[name], plan.run.folder / kind / f"{name}.jsonl"
@@ -217,6 +241,14 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     note_memory(plan)
     del model, many, single
     gc.collect()
+
+
+def note_plan(plan: Plan, figures: Mapping[str, Any]) -> None:
+    """Write what training took beside what was foretold of it."""
+    path = plan.run.folder / "plan.json"
+    told = read_json(path, FINISHED) if path.exists() else {}
+    measured = {key: figures[key] for key in ("peak_memory_gib", "peak_gpu_memory_gib", "seconds", "pass_tokens")}
+    write_atomic(path, json_text({**told, "measured": measured}))
 
 
 def note_memory(plan: Plan) -> None:
@@ -300,12 +332,12 @@ def now() -> str:
 
 
 def run_recipe(
-    recipe: Recipe, runs: Path, *, dry_run: bool = False, track: Sequence[str] = ()
+    recipe: Recipe, runs: Path, *, dry_run: bool = False, track: Sequence[str] = (), memory_limit: int | None = None
 ) -> dict[str, Any] | None:
     """All stages. Returns the record, or None after a dry run, which stops behind the preflight."""
     from slmbench.preflight import check_data, preflight_stage
 
-    plan = make_plan(recipe, runs, track)
+    plan = make_plan(recipe, runs, track, memory_limit)
     with plan.run.locked():
         plan.run.write("recipe.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
         check_data(plan)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from slmbench import memory, models
 from slmbench.core import BadInput, Request, SlmbenchError
 from slmbench.evaluate import request
-from slmbench.files import json_text, read_json
+from slmbench.files import json_text
+from slmbench.forecast import Forecast, check_fit, forecast, table
 from slmbench.progress import say
 from slmbench.template import Encoded
-from slmbench.weights import ANEW
 
 if TYPE_CHECKING:
     from slmbench.pipeline import Plan
@@ -53,8 +53,8 @@ def preflight_stage(plan: Plan) -> None:
         check_disk(plan.run.folder)
         say(histogram([len(row.ids) for row in plan.train.encoded]))
         say(shown_example(plan.train.encoded[0], plan.tokenizer))
-        foretold = predict(plan)
-        plan.run.write("preflight.json", json_text(foretold))
+        told = foretell(plan)
+        plan.run.write("plan.json", json_text({"foretold": told.to_json()}))
         for process in memory.gpu_processes():
             say(f"gpu       process {process['pid']} ({process['name']}) holds {process['memory_mib']} MiB")
         trial(plan)
@@ -94,53 +94,14 @@ def shown_example(row: Encoded, tokenizer: Any) -> str:
     return f"{head}\n{indented}\n          under the loss:\n          | {completion}"
 
 
-def predict(plan: Plan) -> dict[str, Any]:
-    """Memory and time foretold from the model's shape and a second of measuring; printed, and returned for the run."""
-    from slmbench.padded import micro_batches
-    from slmbench.train import precision
-
-    config = read_json(plan.base.folder / "config.json", ANEW)
-    shape = memory.shape_of(config, plan.base.parameters)
-    device = memory.best_device()
-    dtype = precision(plan.recipe)
-    rows = plan.train.encoded
-    groups = micro_batches(rows, plan.recipe.train.micro_tokens)
-    widest = max(groups, key=lambda g: len(g) * max(len(r.ids) for r in g))
-    need = memory.predict_training(
-        shape,
-        tokens=len(widest) * max(len(r.ids) for r in widest),
-        completion_tokens=256,  # the loss works on so many rows of logits at a time
-        dtype=dtype,
-        adapter_parameters=adapter_parameters(shape, plan.recipe.adapter.r),
-    )
-    speed = memory.calibrate(dtype, device)
-    tokens = sum(len(row.ids) for row in rows) * plan.recipe.train.epochs
-    training = memory.predict_training_seconds(shape, speed, tokens=tokens)
-    evaluation = 0.0
-    for name, split in plan.tests.items():
-        asked = [request(row, plan.recipe.evaluate) for row in split.encoded]
-        prompts = sum(len(r.prompt_ids) for r in asked)
-        gold = sum(row.completion_tokens for row in split.encoded)
-        written = gold + (sum(r.max_new_tokens for r in asked) if plan.test(name).base else 0)
-        evaluation += memory.predict_evaluation_seconds(
-            shape, speed, prompt_tokens=prompts * (1 + plan.test(name).base), new_tokens=written, batch=16, dtype="fp32"
-        )
-    free = memory.free_memory()
-    say(f"memory    {need['total'] / 2**30:.1f} GiB foretold for training in {dtype}, {free / 2**30:.1f} GiB free")
-    say(f"time      {training / 60:.0f} min foretold for training, {evaluation / 60:.0f} min for evaluation")
-    if device == "cpu" and need["total"] > free:
-        raise SlmbenchError(
-            f"training needs about {need['total'] / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free;"
-            f" lower train.micro_tokens (now {plan.recipe.train.micro_tokens}) or end other programs."
-        )
-    return {"memory_bytes": need, "training_seconds": round(training, 1), "evaluation_seconds": round(evaluation, 1)}
-
-
-def adapter_parameters(shape: memory.Shape, r: int) -> int:
-    """LoRA parameters on all seven projections of a Llama-shaped model."""
-    kv = shape.hidden * shape.kv_heads // shape.heads
-    sides = (2 * shape.hidden) * 2 + (shape.hidden + kv) * 2 + (shape.hidden + shape.intermediate) * 3
-    return shape.layers * sides * r
+def foretell(plan: Plan) -> Forecast:
+    """Memory and time of the run, printed. Raises SlmbenchError where it does not fit what is free or allowed."""
+    free = memory.free_memory() if memory.best_device() == "cpu" else memory.gpu_bytes()
+    told = forecast(plan, limit=min(free, plan.memory or free))
+    for i, line in enumerate(table(told).splitlines()):
+        say(f"{'' if i else 'plan':10}{line}")
+    check_fit(told)
+    return told
 
 
 def trial(plan: Plan) -> None:

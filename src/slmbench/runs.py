@@ -90,7 +90,7 @@ def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """The leaves of a JSON value by path, such as `recipe.train.epochs`."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for key, child in items:
         leaves |= flat(child, f"{path}.{key}".lstrip("."))
     return leaves or {path: value}

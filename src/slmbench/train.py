@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,7 +102,7 @@ class Trainer:
         model: a PEFT model in training precision.
         rows, validation: encoded examples.
         pad: token id that fills short rows; never the EOS.
-        made_of: what decides the result, hashes of data and base with it; a checkpoint made of anything else is refused.
+        made_of: what decides the result, with hashes of data and base; a checkpoint of anything else is refused.
         on_best: called after a validation that is the best so far.
         trackers: where updates are shown.
     """
@@ -118,6 +119,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.flat = flatten(list(self.parameters.values()))
+        self.gradient: torch.Tensor = self.flat.grad  # type: ignore[assignment]
         self.step = step_of(model, pad)
         self.optimizer = torch.optim.AdamW(
             [self.flat], lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay, fused=True
@@ -155,7 +157,7 @@ class Trainer:
                 if last and self.validation:
                     self.validate(epoch, record)
                     self.seconds = time.monotonic() - started
-                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last or self._stopping():
+                if time.monotonic() - saved > self.recipe.train.checkpoint_seconds or last or stopping.is_set():
                     self.save()
                     saved = time.monotonic()
                     check_stop()
@@ -184,7 +186,7 @@ class Trainer:
         rate = learning_rate(update, self.updates, settings.learning_rate, settings.warmup)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
-        self.flat.grad.zero_()  # type: ignore[union-attr] - it is kept
+        self.gradient.zero_()
         return {"loss": round(total, 6), "lr": rate, "grad_norm": round(float(norm), 4)}
 
     def passes(self, rows: Sequence[Encoded], update: int, scale: float) -> float:
@@ -200,7 +202,7 @@ class Trainer:
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-            self.flat.grad.zero_()  # type: ignore[union-attr] - it is kept
+            self.gradient.zero_()
             self.step.release()
             self.shrink(rows, update)
 
@@ -250,7 +252,12 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         state = self.optimizer.state[self.flat]
-        position = {"done": self.done, "tokens": self.tokens, "seconds": self.seconds, "best": self.best}
+        position: dict[str, Any] = {
+            "done": self.done,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
         position |= {"budget": self.budget, "recompute": self.step.recompute, "made_of": self.made_of}
         checkpoint.save(self.folder, {"parameters": self.flat.detach(), **state}, position)
 
@@ -263,12 +270,8 @@ class Trainer:
             tensors, position = found
             with torch.no_grad():
                 self.flat.copy_(tensors.pop("parameters"))
-            device = self.flat.device
-            self.optimizer.state[self.flat] = {
-                # Torch keeps the count of a fused step beside its parameter.
-                key: value.to(device)
-                for key, value in tensors.items()
-            }
+            # A fused step keeps its count beside its parameter.
+            self.optimizer.state[self.flat] = {key: value.to(self.flat.device) for key, value in tensors.items()}
             self.done, self.tokens, self.seconds = position["done"], position["tokens"], position["seconds"]
             self.best, self.budget, self.step.recompute = position["best"], position["budget"], position["recompute"]
         self.accelerator.wait_for_everyone()
@@ -300,13 +303,15 @@ class Trainer:
             return loss
         told = torch.tensor([loss, float(stopping.is_set())], dtype=torch.float64, device=self.flat.device)
         torch.distributed.all_reduce(told)
-        torch.distributed.all_reduce(self.flat.grad)
+        torch.distributed.all_reduce(self.gradient)
         if told[1] > 0:  # whoever was asked, all stop behind this update
             stopping.set()
         return float(told[0])
 
-    def _stopping(self) -> bool:
-        return stopping.is_set()
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of several that train together (`accelerate launch`)."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def precision(recipe: Recipe) -> Precision:

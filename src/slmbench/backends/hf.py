@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-from slmbench.core import Completion, Finish, Request
+from slmbench.core import Completion, Finish, Request, SlmbenchError
+from slmbench.memory import give_back, out_of_memory, peak_rss_gib
+from slmbench.progress import say
 
 MAX_ROWS = 32
 ATTENTION = "slmbench_rows"
@@ -123,8 +125,29 @@ class HfBackend:
             positions = _room(waiting[0])
             rows = self.rows or max(1, min(MAX_ROWS, self.batch_tokens // positions))
             group = [r for r in waiting if 2 * _room(r) > positions or rows == MAX_ROWS]
-            waiting = waiting[len(group) :]
-            yield from self._decode(group, RowCache(min(rows, len(group)), positions))
+            done: set[str] = set()
+            try:
+                for completion in self._decode(group, RowCache(min(rows, len(group)), positions)):
+                    done.add(completion.id)
+                    yield completion
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._shrink(min(rows, len(group)), positions)
+                group = [r for r in group if r.id in done]
+            answered = {r.id for r in group}
+            waiting = [r for r in waiting if r.id not in answered]
+
+    def _shrink(self, rows: int, positions: int) -> None:
+        """Decode half as many rows at once from now on: memory ran out. No request is lost."""
+        if rows == 1:
+            raise SlmbenchError(
+                f"one answer of up to {positions} tokens does not fit in memory, {peak_rss_gib():.1f} GiB were in use;"
+                f" end other programs or lower evaluate.budget_factor."
+            )
+        self.batch_tokens = rows // 2 * positions
+        give_back()
+        say(f"evaluate  out of memory: {rows // 2} rows at a time from here on")
 
     @torch.inference_mode()
     def _decode(self, waiting: list[Request], cache: RowCache) -> Iterator[Completion]:

@@ -1,0 +1,221 @@
+"""What a training will need, before it starts: bytes by part, seconds, and the tokens a pass that fit a limit.
+
+The bytes follow the buffers that `llama.py` really takes; what autograd keeps of a token (`padded.py`) is counted from
+what its operations save. Constants were measured, and tests with real weights hold the sums to what runs then used.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slmbench.memory import Precision
+
+MIB = 2**20
+# Python with torch, transformers and peft in use, before any weights: libraries, tokenizer, compiled kernels.
+RUNTIME_BYTES = {"cpu": 560 * MIB, "cuda": 700 * MIB}
+# Rows of logits, rows of fp32 softmax, and positions whose softmax is kept: as in llama.py.
+LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, ATTENTION_BLOCK = 256, 16, 384, 256
+# What autograd keeps of one token in one layer, in hidden-sized and intermediate-sized values: residuals and norms in
+# fp32; projections, attention and the gated product in the computing precision.
+KEPT_FP32_HIDDEN, KEPT_HIDDEN, KEPT_INTERMEDIATE = 6, 10, 5
+# Room that the allocator keeps between what autograd keeps; buffers by hand leave none.
+SLACK = 0.05
+# Share of training time that is matrix products: by hand, by autograd.
+GEMM_SHARE = {True: 0.5, False: 0.36}
+# Seconds of Python and kernel launches in one decoding step of one layer.
+STEP_SECONDS_A_LAYER = 0.0004
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a decoder-only model that memory and time depend on."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    vocab: int
+
+    @property
+    def kv_width(self) -> int:
+        """Values of a token's key, or of its value, in one layer."""
+        return self.hidden * self.kv_heads // self.heads
+
+    @property
+    def kv_values(self) -> int:
+        """Values that one token leaves in the cache of all layers."""
+        return 2 * self.layers * self.kv_width
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What `calibrate` measured: matrix products in FLOP/s and reading from memory in bytes/s."""
+
+    flops: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training's memory depends on, the passes apart."""
+
+    shape: Shape
+    precision: Precision
+    rank: int
+    targets: tuple[str, ...]
+    by_hand: bool
+    device: str = "cpu"
+    file_bytes: int = 0
+    """Size of the weights' file, which is read beside the weights that it becomes; 0 where it is used as it is."""
+
+    @property
+    def adapter_parameters(self) -> int:
+        """LoRA's parameters on the targets of a Llama-shaped model."""
+        h, i, kv = self.shape.hidden, self.shape.intermediate, self.shape.kv_width
+        sides = {"q_proj": 2 * h, "k_proj": h + kv, "v_proj": h + kv, "o_proj": 2 * h}
+        sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), h + i)
+        return self.shape.layers * self.rank * sum(sides.get(name, 0) for name in self.targets)
+
+
+def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
+    """The Shape of a model from its config.json, which names its sizes as Llama and Qwen do."""
+    heads = int(config["num_attention_heads"])
+    return Shape(
+        parameters=parameters,
+        layers=int(config["num_hidden_layers"]),
+        hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads", heads)),
+        vocab=int(config["vocab_size"]),
+    )
+
+
+def training_bytes(work: Training, passes: Sequence[Sequence[int]], *, recompute: bool = False) -> dict[str, int]:
+    """Bytes by part, and `total`, of a training whose passes hold rows of these lengths.
+
+    AdamW keeps four fp32 values an adapter parameter: itself, its gradient, two moments. A checkpoint is written from a
+    copy of three of them.
+    """
+    width, shape, adapter = width_of(work.precision), work.shape, work.adapter_parameters
+    weights = shape.parameters * width
+    runtime = RUNTIME_BYTES[work.device]
+    parts = _by_hand(work, passes, recompute) if work.by_hand else _by_autograd(work, passes, recompute)
+    parts = {"weights": weights, "adapter and optimizer": adapter * (16 + width), **parts}
+    parts["checkpoint"] = adapter * 24
+    # A bf16 product packs its weights first; the largest are those of the output layer.
+    parts["packed weights"] = shape.vocab * shape.hidden * 2 if work.device == "cpu" and width == 2 else 0
+    parts["slack"] = 0 if work.by_hand else int(SLACK * sum(parts.values()))
+    parts["runtime"] = runtime
+    total = sum(parts.values())
+    loading = runtime + weights + work.file_bytes
+    return {**parts, "loading, before": loading, "total": max(total, loading)}
+
+
+def _by_hand(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -> dict[str, int]:
+    """The buffers of llama.py, each as large as the largest pass makes it."""
+    s, width = work.shape, width_of(work.precision)
+    h, i, kv, r = s.hidden, s.intermediate, s.kv_width, work.rank
+    tokens = max(sum(lengths) for lengths in passes)
+    longest = max(max(lengths) for lengths in passes)
+    squares = max(sum(n * n for n in lengths if n <= WHOLE_ROW) for lengths in passes) * s.heads
+    layer = (h + 3 * r) + (h + 2 * kv) + (h + r) + h + (h + 2 * r) + 2 * i + h
+    kept = tokens * (s.layers * h + layer) if recompute else tokens * s.layers * layer
+    softmax = squares * (1 if recompute else s.layers)
+    shared = (i + r) * 2 + i * 4 + h * 2 + (h + 2 * kv) * 2
+    block = s.heads * (min(longest, WHOLE_ROW) ** 2 if longest <= WHOLE_ROW else ATTENTION_BLOCK * longest)
+    return {
+        "activations": kept * width,
+        "attention": (softmax + 3 * block) * width,
+        "working buffers": tokens * (shared * width + 3 * h * 4),
+        "logits": LOSS_ROWS * s.vocab * width + SOFTMAX_ROWS * s.vocab * 4 + tokens * h * (2 * width + 12),
+    }
+
+
+def _by_autograd(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -> dict[str, int]:
+    s, width = work.shape, width_of(work.precision)
+    tokens = max(len(lengths) * max(lengths) for lengths in passes)
+    squares = max(len(lengths) * max(lengths) ** 2 for lengths in passes) * s.heads if work.device == "cpu" else 0
+    kept = s.hidden * (4 * KEPT_FP32_HIDDEN + width * KEPT_HIDDEN) + width * KEPT_INTERMEDIATE * s.intermediate
+    layers = 1 if recompute else s.layers
+    return {
+        "activations": tokens * (layers * kept + (s.layers * s.hidden * width if recompute else 0)),
+        "attention": squares * 3 * width * layers,
+        # Logits and, in fp32, their log-likelihoods, of so many rows at a time.
+        "logits": LOSS_ROWS * s.vocab * (2 * width + 4) + tokens * s.hidden * (2 * width + 4),
+    }
+
+
+def evaluation_bytes(shape: Shape, *, positions: int, longest: int, file_bytes: int, device: str) -> dict[str, int]:
+    """Bytes by part, and `total`, of greedy decoding in fp32 with so many key-value positions at once.
+
+    `longest` is the longest prompt. An adapter is merged into a copy of the weights.
+    """
+    parts = {
+        "weights": shape.parameters * 4 + (file_bytes if device == "cpu" else 0),
+        "key-value cache": positions * shape.kv_values * 4,
+        "prompt": longest * (6 * shape.hidden + 3 * shape.intermediate) * 4 + shape.heads * longest**2 * 4,
+        "logits": 32 * shape.vocab * 4 * 2,
+        "packed weights": shape.vocab * shape.hidden * 4 if device == "cpu" else 0,
+    }
+    parts["slack"] = int(SLACK * sum(parts.values()))
+    parts["runtime"] = RUNTIME_BYTES[device]
+    return {**parts, "total": sum(parts.values())}
+
+
+def calibrate(precision: Precision, device: str = "cpu", seconds: float = 0.3) -> Speed:
+    """Measure matrix products of a small model's size and reading from memory, for about `seconds` each."""
+    import torch
+
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    left = torch.ones(1024, 576, dtype=kind, device=device)
+    right = torch.ones(576, 1536, dtype=kind, device=device)
+    # 128 MiB: more than any cache holds.
+    block = torch.ones(32 * MIB, dtype=torch.float32, device=device)
+    product = _rate(lambda: left @ right, seconds, device) * 2 * 1024 * 576 * 1536
+    reading = _rate(lambda: block.sum(), seconds, device) * block.numel() * 4
+    return Speed(flops=product, bytes_per_s=reading)
+
+
+def training_seconds(shape: Shape, speed: Speed, *, tokens: int, by_hand: bool) -> float:
+    """Seconds to train LoRA over `tokens` in all: 4 FLOP a parameter and token, forward and back through the base."""
+    return 4 * shape.parameters * tokens / speed.flops / GEMM_SHARE[by_hand]
+
+
+def evaluation_seconds(
+    shape: Shape, speed: Speed, *, prompt_tokens: int, new_tokens: int, batch: int, precision: Precision
+) -> float:
+    """Seconds to read `prompt_tokens` and write `new_tokens` in all (sums over the rows), `batch` rows at a time.
+
+    A decoding step costs the reading of all weights or the arithmetic of its rows, whichever is longer, and the
+    overhead of its layers.
+    """
+    reading = shape.parameters * width_of(precision) / speed.bytes_per_s
+    arithmetic = 2 * shape.parameters * batch / speed.flops
+    step = max(reading, arithmetic) + STEP_SECONDS_A_LAYER * shape.layers
+    return 2 * shape.parameters * prompt_tokens / speed.flops + math.ceil(new_tokens / batch) * step
+
+
+def width_of(precision: Precision) -> int:
+    """Bytes of a value."""
+    return 4 if precision == "fp32" else 2
+
+
+def _rate(work: Callable[[], Any], seconds: float, device: str) -> float:
+    """Runs of `work` a second, after one run that does not count."""
+    import torch
+
+    work()
+    start, runs = time.perf_counter(), 0
+    while runs == 0 or time.perf_counter() - start < seconds:
+        work()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        runs += 1
+    return runs / (time.perf_counter() - start)
