@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,18 @@ def encoded(recipe: Any, tokenizer: Any) -> list[Any]:
 
     examples = read_examples(Path(recipe.data.train[0]), schemas=Path(recipe.data.schemas))
     return [encode(example, tokenizer, "plain") for example in examples]
+
+
+@pytest.fixture
+def fresh(tiny: Any, recipe: Any) -> Callable[..., Any]:
+    """The tiny base in fp32 with a new adapter, the same each time; settings of the adapter may be changed."""
+    from slmbench import models
+    from slmbench.train import attach_adapter
+
+    def make(**changes: Any) -> Any:
+        return attach_adapter(models.load_model(tiny), replace(recipe, adapter=replace(recipe.adapter, **changes)))
+
+    return make
 
 
 @pytest.fixture(scope="session")

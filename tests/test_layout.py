@@ -15,6 +15,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "slmbench"
 FILES = sorted(SOURCE.rglob("*.py"))
 # From the top down, as in docs/design.md: a module may import from those below it, and from its own layer's package.
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("pipeline", "operate"),
     ("preflight",),

@@ -1,8 +1,11 @@
+"""What this machine has, and what happens at the end of its memory."""
+
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +13,10 @@ from typing import Any
 import pytest
 
 from slmbench import memory
-from slmbench.memory import GIB, Shape, Speed
+from slmbench.core import BadInput
+from slmbench.memory import GIB
 
-SMOLLM2_135M = Shape(
-    parameters=134_515_008, layers=30, hidden=576, intermediate=1536, heads=9, kv_heads=3, vocab=49_152
-)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_machine_is_described_without_names() -> None:
@@ -69,47 +71,73 @@ def test_no_gpu_tool_is_no_gpu_process(monkeypatch: pytest.MonkeyPatch, error: E
     assert memory.gpu_processes() == []
 
 
-def test_the_shape_of_a_config() -> None:
-    config = {
-        "num_hidden_layers": 30,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "vocab_size": 49_152,
-    }
-    assert memory.shape_of(config, 134_515_008) == SMOLLM2_135M
-    assert SMOLLM2_135M.kv_values == 30 * 2 * 3 * 64
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10GiB", 10 * GIB), ("1.5 gib", GIB + GIB // 2), ("800 MB", 800 * 10**6), ("64KiB", 2**16), (" 2048 ", 2048)],
+)
+def test_an_amount_of_memory(text: str, expected: int) -> None:
+    assert memory.bytes_of(text) == expected
 
 
-def test_training_memory_is_near_what_was_measured() -> None:
-    """5.0 GB were measured for 2,048 tokens at once, half of them completion, in bf16."""
-    parts = memory.predict_training(
-        SMOLLM2_135M, tokens=2048, completion_tokens=1024, dtype="bf16", adapter_parameters=4_884_480
+@pytest.mark.parametrize("text", ["", "ten", "10QB", "-1GiB", "0", "0.2", "1 2", "GiB", "1e9", "10 GiB free"])
+def test_an_amount_of_memory_that_is_none(text: str) -> None:
+    with pytest.raises(BadInput, match="not an amount of memory; write it like 10GiB or 800MB"):
+        memory.bytes_of(text)
+
+
+# ---- the end of memory
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("could not create a memory object"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("no memory of it"), False),
+    ],
+)
+def test_running_out_of_memory_has_many_words(error: Exception, expected: bool) -> None:
+    assert memory.out_of_memory(error) is expected
+
+
+def in_a_process(code: str) -> str:
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})\nfrom slmbench import memory\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak")
+def test_a_peak_that_is_forgotten() -> None:
+    said = in_a_process(
+        "block = b'x' * (256 << 20)\npeak = memory.peak_rss_gib()\ndel block\nassert memory.peak_rss_gib() == peak\n"
+        "memory.forget_peak()\nprint(peak, memory.peak_rss_gib())"
     )
-    assert parts["total"] == sum(value for key, value in parts.items() if key != "total")
-    assert 3.5 * GIB < parts["total"] < 6.5 * GIB
-    fp32 = memory.predict_training(
-        SMOLLM2_135M, tokens=2048, completion_tokens=1024, dtype="fp32", adapter_parameters=4_884_480
+    before, after = map(float, said.split())
+    assert before > 0.25 > 0.15 > after
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps this limit")
+def test_a_limit_lets_large_allocations_fail() -> None:
+    """As torch's own error, which training knows; what fits is still given."""
+    said = in_a_process(
+        "import torch\nstatus = memory._status()\n"
+        "used = sum(int(status[key].split()[0]) * 1024 for key in ('VmData', 'RssFile'))\n"
+        "memory.limit_data(used + (128 << 20))\ntorch.ones(16 << 18)\n"
+        "try: torch.ones(512 << 18)\nexcept (RuntimeError, MemoryError) as error: print(memory.out_of_memory(error))\n"
+        "try: bytearray(512 << 20)\nexcept MemoryError as error: print(memory.out_of_memory(error))\n"
+        "torch.ones(16 << 18)\nprint('lives')"
     )
-    assert fp32["total"] > parts["total"]
+    assert said.split() == ["True", "True", "lives"]
 
 
-def test_seconds_follow_the_work() -> None:
-    speed = Speed(flops=2e11, bytes_per_s=3e10)
-    one = memory.predict_training_seconds(SMOLLM2_135M, speed, tokens=100_000)
-    assert memory.predict_training_seconds(SMOLLM2_135M, speed, tokens=200_000) == pytest.approx(2 * one)
-    assert 300 < one < 1200
-    alone, together = (
-        memory.predict_evaluation_seconds(
-            SMOLLM2_135M, speed, prompt_tokens=40_000, new_tokens=30_000, batch=batch, dtype="fp32"
-        )
-        for batch in (1, 16)
-    )
-    assert together < alone
-
-
-def test_calibration_measures_something() -> None:
-    speed = memory.calibrate("fp32", seconds=0.02)
-    assert speed.flops > 1e8
-    assert speed.bytes_per_s > 1e7
+def test_giving_memory_back_is_harmless() -> None:
+    memory.give_back()

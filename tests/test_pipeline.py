@@ -42,12 +42,13 @@ def adapter(folder: Path) -> bytes:
 
 def test_a_run_leaves_everything(finished: Path) -> None:
     names = {
-        "recipe.yaml", "state.json", "preflight.json", "record.json", "results.json", "training_metadata.json",
+        "recipe.yaml", "state.json", "plan.json", "record.json", "results.json", "training_metadata.json",
         "README.md", "report.html", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
-        "tokenizer/tokenizer.json", "train/history.jsonl", "hardware.jsonl", *UNTIMED,
+        "adapter_best/adapter_config.json", "adapter_best/adapter_model.safetensors", "tokenizer/tokenizer.json",
+        "train/history.jsonl", "hardware.jsonl", *UNTIMED,
     }  # fmt: skip
     assert {name for name in names if not (finished / name).is_file()} == set()
-    assert not (finished / "train" / "checkpoint.safetensors").exists()
+    assert {path.name for path in (finished / "train").iterdir()} == {"history.jsonl"}
     kinds = {path.suffix for path in finished.rglob("*") if path.is_file()}
     assert not kinds & {".bin", ".pt", ".pth", ".pkl"}
 
@@ -113,11 +114,53 @@ def test_the_verbs_one_by_one_are_the_run(
 
 def test_the_preflight_says_what_it_saw(recipe_file: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
     said = slmbench("preflight", recipe_file, "--runs", tmp_path)
-    for part in ("base ", "data      train: 20 examples", "disk", "lengths", "under the loss:", "<|end|>", "memory",
-                 "time", "every adapter matrix moved", "same answers"):  # fmt: skip
+    for part in ("base ", "data      train: 20 examples", "disk", "lengths", "under the loss:", "<|end|>", "plan      ",
+                 "most at any time", "400 tokens a pass", "time: ", "fits: ", "every adapter matrix moved",
+                 "same answers"):  # fmt: skip
         assert part in said.err, part
-    foretold = json.loads((tmp_path / "tiny" / "preflight.json").read_text())
-    assert foretold["memory_bytes"]["total"] > 0 and foretold["evaluation_seconds"] > 0
+    plan = json.loads((tmp_path / "tiny" / "plan.json").read_text())
+    assert set(plan) == {"foretold"}
+    assert plan["foretold"]["training"]["total"] > 0 and plan["foretold"]["evaluation_seconds"] >= 0
+
+
+def test_what_was_foretold_stands_beside_what_was_measured(finished: Path) -> None:
+    plan = json.loads((finished / "plan.json").read_text())
+    training = json.loads((finished / "record.json").read_text())["training"]
+    assert set(plan) == {"foretold", "measured"}
+    assert plan["measured"] == {
+        key: training[key] for key in ("peak_memory_gib", "peak_gpu_memory_gib", "seconds", "pass_tokens")
+    }
+    assert plan["foretold"]["pass_tokens"] == plan["measured"]["pass_tokens"] == 400
+    assert plan["foretold"]["fits"] and plan["measured"]["peak_memory_gib"] > 0
+
+
+def test_the_best_adapter_by_validation_is_kept(
+    recipe_file: Path, finished: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last where it is the best; where the first epoch was better, that one."""
+    curve = [row["validation_loss"] for row in read_jsonl_tolerant(finished / "train" / "history.jsonl")
+             if "validation_loss" in row]  # fmt: skip
+    assert len(curve) == 2
+    best = (finished / "adapter_best" / "adapter_model.safetensors").read_bytes()
+    assert (best == adapter(finished)) == (curve[1] < curve[0])
+    losses = iter([1.0, 2.0])
+    monkeypatch.setattr("slmbench.train.validation_loss", lambda *_: next(losses))
+    assert slmbench("train", recipe_file, "--runs", tmp_path).code == 0
+    assert adapter(tmp_path / "tiny") == adapter(finished)
+    assert (tmp_path / "tiny" / "adapter_best" / "adapter_model.safetensors").read_bytes() != adapter(finished)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1], ids=["by hand", "autograd"])
+def test_a_promise_of_memory_changes_nothing_where_it_is_ample(
+    recipe_file: Path, tmp_path: Path, start: Callable[..., Any], dropout: float
+) -> None:
+    """In processes of their own: the limit stays with a process."""
+    for name, more in (("free", []), ("kept", ["--memory", "3GiB"])):
+        command = ["train", recipe_file, "--runs", tmp_path / name, "--set", f"adapter.dropout={dropout}", *more]
+        assert start(*command).wait() == 0, (tmp_path / "stderr").read_text()
+    assert adapter(tmp_path / "free" / "tiny") == adapter(tmp_path / "kept" / "tiny")
+    state = json.loads((tmp_path / "kept" / "tiny" / "state.json").read_text())
+    assert state["training"]["gradients"] == ("autograd" if dropout else "by hand")
 
 
 def test_a_smoke_run_is_a_run_of_its_own(
@@ -248,7 +291,7 @@ def test_a_run_of_another_recipe_is_not_written_over(
 ) -> None:
     said = slmbench("run", recipe_file, "--runs", run_copy.parent, "--set", "train.epochs=3")
     assert said.code == 2
-    assert "holds a run of another recipe, data or base" in said.sentence
+    assert "holds another run: recipe.train.epochs is 2 there and 3 here; give another --name" in said.sentence
 
 
 def test_an_adapter_of_another_base_is_refused(run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]) -> None:
@@ -282,7 +325,8 @@ def test_too_little_memory_is_told_before_training(
     monkeypatch.setattr(memory, "free_memory", lambda: 2**20)
     said = slmbench("run", recipe_file, "--runs", tmp_path)
     assert said.code == 1
-    assert "lower train.micro_tokens (now 400) or end other programs" in said.sentence
+    assert "training needs 0." in said.sentence and "even with the smallest passes" in said.sentence
+    assert "end other programs, allow more --memory, or lower data.max_tokens" in said.sentence
 
 
 def test_too_little_disk_is_told_before_training(

@@ -43,7 +43,7 @@ def test_notes_and_files_are_kept(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     Run(tmp_path / "r", {"recipe": "me"}).note("a", 1)
-    with pytest.raises(BadInput, match="holds a run of another recipe, data or base; give another --name"):
+    with pytest.raises(BadInput, match="holds another run: recipe is 'me' there and 'you' here; give another --name"):
         Run(tmp_path / "r", {"recipe": "you"})
 
 

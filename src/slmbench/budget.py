@@ -17,12 +17,20 @@ from slmbench.memory import Precision
 MIB = 2**20
 # Python with torch, transformers and peft in use, before any weights: libraries, tokenizer, compiled kernels.
 RUNTIME_BYTES = {"cpu": 560 * MIB, "cuda": 700 * MIB}
-# Rows of logits, rows of fp32 softmax, and positions whose softmax is kept: as in llama.py.
-LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, ATTENTION_BLOCK = 256, 16, 384, 256
-# What autograd keeps of one token in one layer, in hidden-sized and intermediate-sized values: residuals and norms in
-# fp32; projections, attention and the gated product in the computing precision.
-KEPT_FP32_HIDDEN, KEPT_HIDDEN, KEPT_INTERMEDIATE = 6, 10, 5
-# Room that the allocator keeps between what autograd keeps; buffers by hand leave none.
+# Rows of logits, rows of fp32 softmax, positions whose softmax is kept, queries at a time, masks: as in llama.py.
+LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, ATTENTION_BLOCK, MASKS = 256, 16, 384, 256, 8
+# Bytes that autograd keeps of a token in a layer for each hidden value, intermediate value and rank, by precision and
+# whether there is dropout: peft's own layers then keep an fp32 input and a mask for every projection.
+KEPT_BYTES = {
+    ("fp32", False): (27, 16, 29),
+    ("fp32", True): (63, 20, 29),
+    ("bf16", False): (18, 8, 15),
+    ("bf16", True): (60, 14, 29),
+}
+# Scores alive at once within a layer's attention, beside those kept.
+SCORES_ALIVE = 3
+# Room that the allocator keeps between what autograd keeps, as a share of it; buffers by hand leave none.
+AUTOGRAD_SLACK = {"cpu": 0.28, "cuda": 0.1}
 SLACK = 0.05
 # Share of training time that is matrix products: by hand, by autograd.
 GEMM_SHARE = {True: 0.5, False: 0.36}
@@ -41,11 +49,18 @@ class Shape:
     heads: int
     kv_heads: int
     vocab: int
+    head: int
+    """Values of a token in one head."""
+
+    @property
+    def q_width(self) -> int:
+        """Values of a token's queries in one layer."""
+        return self.head * self.heads
 
     @property
     def kv_width(self) -> int:
         """Values of a token's key, or of its value, in one layer."""
-        return self.hidden * self.kv_heads // self.heads
+        return self.head * self.kv_heads
 
     @property
     def kv_values(self) -> int:
@@ -73,12 +88,13 @@ class Training:
     device: str = "cpu"
     file_bytes: int = 0
     """Size of the weights' file, which is read beside the weights that it becomes; 0 where it is used as it is."""
+    dropout: bool = False
 
     @property
     def adapter_parameters(self) -> int:
         """LoRA's parameters on the targets of a Llama-shaped model."""
-        h, i, kv = self.shape.hidden, self.shape.intermediate, self.shape.kv_width
-        sides = {"q_proj": 2 * h, "k_proj": h + kv, "v_proj": h + kv, "o_proj": 2 * h}
+        h, i, q, kv = self.shape.hidden, self.shape.intermediate, self.shape.q_width, self.shape.kv_width
+        sides = {"q_proj": h + q, "k_proj": h + kv, "v_proj": h + kv, "o_proj": q + h}
         sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), h + i)
         return self.shape.layers * self.rank * sum(sides.get(name, 0) for name in self.targets)
 
@@ -94,6 +110,7 @@ def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads", heads)),
         vocab=int(config["vocab_size"]),
+        head=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
     )
 
 
@@ -111,7 +128,7 @@ def training_bytes(work: Training, passes: Sequence[Sequence[int]], *, recompute
     parts["checkpoint"] = adapter * 24
     # A bf16 product packs its weights first; the largest are those of the output layer.
     parts["packed weights"] = shape.vocab * shape.hidden * 2 if work.device == "cpu" and width == 2 else 0
-    parts["slack"] = 0 if work.by_hand else int(SLACK * sum(parts.values()))
+    parts["slack"] = 0 if work.by_hand else int(AUTOGRAD_SLACK[work.device] * sum(parts.values()))
     parts["runtime"] = runtime
     total = sum(parts.values())
     loading = runtime + weights + work.file_bytes
@@ -121,18 +138,19 @@ def training_bytes(work: Training, passes: Sequence[Sequence[int]], *, recompute
 def _by_hand(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -> dict[str, int]:
     """The buffers of llama.py, each as large as the largest pass makes it."""
     s, width = work.shape, width_of(work.precision)
-    h, i, kv, r = s.hidden, s.intermediate, s.kv_width, work.rank
+    h, i, q, kv, r = s.hidden, s.intermediate, s.q_width, s.kv_width, work.rank
     tokens = max(sum(lengths) for lengths in passes)
     longest = max(max(lengths) for lengths in passes)
     squares = max(sum(n * n for n in lengths if n <= WHOLE_ROW) for lengths in passes) * s.heads
-    layer = (h + 3 * r) + (h + 2 * kv) + (h + r) + h + (h + 2 * r) + 2 * i + h
+    layer = (h + 3 * r) + (q + 2 * kv) + (q + r) + h + (h + 2 * r) + 2 * i + h
     kept = tokens * (s.layers * h + layer) if recompute else tokens * s.layers * layer
     softmax = squares * (1 if recompute else s.layers)
-    shared = (i + r) * 2 + i * 4 + h * 2 + (h + 2 * kv) * 2
-    block = s.heads * (min(longest, WHOLE_ROW) ** 2 if longest <= WHOLE_ROW else ATTENTION_BLOCK * longest)
+    shared = (i + r) * 2 + i * 4 + h * 2 + (q + 2 * kv) * 2
+    again = ATTENTION_BLOCK * longest if longest > WHOLE_ROW else 0
+    whole = min(longest, WHOLE_ROW) ** 2
     return {
         "activations": kept * width,
-        "attention": (softmax + 3 * block) * width,
+        "attention": (softmax + s.heads * (max(whole, again) + again) + MASKS * max(whole, again // 2)) * width,
         "working buffers": tokens * (shared * width + 3 * h * 4),
         "logits": LOSS_ROWS * s.vocab * width + SOFTMAX_ROWS * s.vocab * 4 + tokens * h * (2 * width + 12),
     }
@@ -142,11 +160,12 @@ def _by_autograd(work: Training, passes: Sequence[Sequence[int]], recompute: boo
     s, width = work.shape, width_of(work.precision)
     tokens = max(len(lengths) * max(lengths) for lengths in passes)
     squares = max(len(lengths) * max(lengths) ** 2 for lengths in passes) * s.heads if work.device == "cpu" else 0
-    kept = s.hidden * (4 * KEPT_FP32_HIDDEN + width * KEPT_HIDDEN) + width * KEPT_INTERMEDIATE * s.intermediate
+    sizes = (s.hidden, s.intermediate, work.rank)
+    kept = sum(size * each for size, each in zip(sizes, KEPT_BYTES[work.precision, work.dropout], strict=True))
     layers = 1 if recompute else s.layers
     return {
         "activations": tokens * (layers * kept + (s.layers * s.hidden * width if recompute else 0)),
-        "attention": squares * 3 * width * layers,
+        "attention": squares * width * (layers + SCORES_ALIVE),
         # Logits and, in fp32, their log-likelihoods, of so many rows at a time.
         "logits": LOSS_ROWS * s.vocab * (2 * width + 4) + tokens * s.hidden * (2 * width + 4),
     }

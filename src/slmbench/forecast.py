@@ -67,17 +67,20 @@ def forecast(plan: Plan, *, device: str | None = None, limit: int | None = None,
     On a CPU a pass has `train.micro_tokens` at most, on a GPU as many as fit; where even a row alone does not fit,
     layers are computed again in the backward pass.
     """
+    from slmbench.llama import MODEL_TYPES
     from slmbench.train import precision
 
     here = memory.best_device()
     target = device or here
     kind = precision(plan.recipe) if target == here or plan.recipe.train.precision != "auto" else _usual(target)
-    shape = budget.shape_of(read_json(plan.base.folder / "config.json", ANEW), plan.base.parameters)
-    by_hand = target == "cpu" and plan.recipe.adapter.dropout == 0
+    config = read_json(plan.base.folder / "config.json", ANEW)
+    shape = budget.shape_of(config, plan.base.parameters)
+    by_hand = target == "cpu" and plan.recipe.adapter.dropout == 0 and config.get("model_type") in MODEL_TYPES
     size = sum(path.stat().st_size for path in plan.base.folder.glob("*.safetensors"))
     work = budget.Training(
         shape, kind, plan.recipe.adapter.r, plan.recipe.adapter.targets, by_hand, target,
         size if target == "cpu" and size != shape.parameters * budget.width_of(kind) else 0,
+        plan.recipe.adapter.dropout > 0,
     )  # fmt: skip
     limit = limit or (memory.memory_bytes() if target == "cpu" else memory.gpu_bytes())
     tokens, recompute, need = _fitting(plan, work, limit)
@@ -116,7 +119,7 @@ def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, 
 
 
 def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[int]]:
-    """The lengths of the rows of every pass of the training, validation too."""
+    """The lengths of the rows of every pass of the training."""
     from slmbench.llama import packed
     from slmbench.padded import micro_batches
     from slmbench.train import updates_of_epoch

@@ -27,6 +27,7 @@ ATTENTION_BLOCK = 256
 LOSS_ROWS = 256
 """Rows of logits alive at once."""
 SOFTMAX_ROWS = 16
+MODEL_TYPES = ("llama", "qwen2")
 PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
 
@@ -34,13 +35,13 @@ def unsupported(model: Any) -> str:
     """Why a PEFT model cannot be trained by hand; empty where it can."""
     base = model.get_base_model()
     config = base.config
-    if config.model_type not in ("llama", "qwen2"):
+    if config.model_type not in MODEL_TYPES:
         return f"{config.model_type} is no Llama-shaped model"
     if config.hidden_act != "silu" or getattr(config, "mlp_bias", False):
         return "its MLP is not a plain SwiGLU"
     if getattr(config, "use_sliding_window", False) or getattr(base.model.rotary_emb, "attention_scaling", 1.0) != 1.0:
         return "its attention is not plain"
-    if "dynamic" in str(getattr(base.model.rotary_emb, "rope_type", "default")):
+    if getattr(base.model.rotary_emb, "rope_type", "default") in ("dynamic", "longrope"):
         return "its positions depend on the length"
     weight = base.get_output_embeddings().weight
     if weight.device.type != "cpu":
@@ -328,7 +329,7 @@ class LlamaStep:
         i, keep = kept or (0, {})
 
         def buffer(name: str, width: int) -> torch.Tensor:
-            tensor = self.work.get(f"{name} {i}" if kept else name, tokens, width)
+            tensor = self.work.get(f"{name} {i}", tokens, width)
             keep[name] = tensor
             return tensor
 
@@ -337,7 +338,7 @@ class LlamaStep:
         qkv = layer.qkv.forward(x, buffer("qkv", layer.qkv.out))
         self._rotate(qkv, *turn)
         mixed = buffer("mixed", layer.o.width + layer.o.rank)
-        self._attention(qkv, mixed, batch.ends, f"weights {i}" if kept else "weights")
+        self._attention(qkv, mixed, batch.ends, f"weights {i}")
         middle = layer.o.forward(mixed, buffer("middle", layer.o.out)).add_(hidden)
         x = buffer("gate_up input", layer.gate_up.width + layer.gate_up.rank)
         keep["middle inverse"] = self._norm(middle, layer.norms[1], x[:, : layer.gate_up.width])

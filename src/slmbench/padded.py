@@ -102,10 +102,9 @@ class PaddedStep:
     def loss_and_gradients(self, rows: Sequence[Encoded], scale: float) -> float:
         """Summed loss over the rows' labels; adds `scale` times its gradients to the adapter's `.grad`."""
         batch = collate(rows, self.pad, self.device)
-        if self.recompute != self.model.is_gradient_checkpointing:
-            base = self.model.get_base_model()
-            base.gradient_checkpointing_enable({"use_reentrant": False})
-            self.model.enable_input_require_grads()
+        base = self.model.get_base_model()
+        if self.recompute and not base.is_activation_checkpointing:
+            base.activation_checkpointing_enable()
         loss = batch_loss(self.model, batch)
         torch.autograd.backward(loss * scale)
         return float(loss.detach())

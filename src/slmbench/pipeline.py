@@ -30,6 +30,7 @@ from slmbench.trackers import Trackers, check
 from slmbench.weights import BaseModel
 
 if TYPE_CHECKING:
+    from slmbench.forecast import Forecast
     from slmbench.train import Trainer
 
 FINISHED = "give the folder of a run that has ended, or give its own command again"
@@ -158,13 +159,14 @@ def train_stage(plan: Plan) -> None:
         return
     memory.forget_peak()
     with plan.run.stage("train"), closing(Trackers(plan.run.folder, plan.track, plan.recipe.to_dict())) as trackers:
-        trainer, model = trainer_of(plan, trackers)
+        told = forecast_of(plan)
+        trainer, model = trainer_of(plan, told, trackers)
         plan.run.note("total_updates", trainer.updates)
         figures = trainer.run()
         models.save_adapter(model, plan.run.folder / "adapter", plan.base)
         plan.tokenizer.save_pretrained(plan.run.folder / "tokenizer")
         plan.run.note("training", figures)
-    note_plan(plan, figures)
+    note_plan(plan, told, figures)
     note_memory(plan)
     del model, trainer
     gc.collect()
@@ -177,17 +179,26 @@ def train_recipe(plan: Plan) -> Path | None:
 
     if not is_first_process():
         if not plan.run.done("train"):
-            trainer_of(plan)[0].run()
+            trainer_of(plan, forecast_of(plan))[0].run()
         return None
     with plan.run.locked():
         train_stage(plan)
     return plan.run.folder / "adapter"
 
 
-def trainer_of(plan: Plan, trackers: Trackers | None = None) -> tuple[Trainer, Any]:
+def forecast_of(plan: Plan) -> Forecast:
+    """What is foretold of a plan's training. Raises SlmbenchError where it does not fit the memory that is allowed."""
+    from slmbench.forecast import check_fit, forecast
+
+    told = forecast(plan, limit=plan.memory, measure=False)
+    if plan.memory:
+        check_fit(told, ["training"])
+    return told
+
+
+def trainer_of(plan: Plan, told: Forecast, trackers: Trackers | None = None) -> tuple[Trainer, Any]:
     """The training of a plan and the model it trains, nothing of it done yet."""
     from slmbench import train
-    from slmbench.forecast import check_fit, forecast
 
     dtype, folder = train.precision(plan.recipe), plan.run.folder
     model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
@@ -199,11 +210,9 @@ def trainer_of(plan: Plan, trackers: Trackers | None = None) -> tuple[Trainer, A
         plan.recipe, model, plan.train.encoded, plan.validation.encoded, plan.tokenizer.pad_token_id,
         folder / "train", plan.run.made_of, keep_best, trackers,
     )  # fmt: skip
-    told = forecast(plan, limit=plan.memory, measure=False)
-    if plan.memory:
-        check_fit(told, ["training"])
-        memory.limit_data(plan.memory)
     trainer.budget, trainer.step.recompute = told.pass_tokens, told.recompute
+    if plan.memory:
+        memory.limit_data(plan.memory)
     return trainer, model
 
 
@@ -243,12 +252,12 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     gc.collect()
 
 
-def note_plan(plan: Plan, figures: Mapping[str, Any]) -> None:
-    """Write what training took beside what was foretold of it."""
+def note_plan(plan: Plan, told: Forecast, figures: Mapping[str, Any]) -> None:
+    """Write what training took beside what was foretold of it, in plan.json."""
     path = plan.run.folder / "plan.json"
-    told = read_json(path, FINISHED) if path.exists() else {}
+    record = read_json(path, FINISHED) if path.exists() else {"foretold": told.to_json()}
     measured = {key: figures[key] for key in ("peak_memory_gib", "peak_gpu_memory_gib", "seconds", "pass_tokens")}
-    write_atomic(path, json_text({**told, "measured": measured}))
+    write_atomic(path, json_text({**record, "measured": measured}))
 
 
 def note_memory(plan: Plan) -> None:

@@ -129,9 +129,7 @@ def trial(plan: Plan) -> None:
         del fresh
     gc.collect()
     if before != after:
-        raise SlmbenchError(
-            "the saved adapter does not answer as the trained one did; report this with preflight.json."
-        )
+        raise SlmbenchError("the saved adapter does not answer as the trained one did; report this with plan.json.")
     losses = f"{figures['first_loss']:.3f} -> {figures['final_loss']:.3f}"
     say(f"trial     {TRIAL_UPDATES} updates, loss {losses}, {figures['tokens_per_s']:.0f} tokens/s")
     say("          every adapter matrix moved; saved and reloaded, it gives the same answers")

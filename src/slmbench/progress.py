@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,12 @@ LOG_SECONDS = 10.0
 
 
 def say(line: str = "") -> None:
-    """A line on standard error, where progress goes; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
+    """A line on standard error, where progress goes; standard output is for results.
+
+    Of several processes that train together the first one speaks.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -21,7 +26,7 @@ def progress(label: str, total: float, unit: str = "", done: float = 0) -> Itera
 
     `done` is what an earlier process did: it counts as progress, not as speed.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
         yield from _bar(label, total, done)
     else:
         yield from _lines(label, total, unit, done)

@@ -3,7 +3,7 @@
 runs/NAME/
   recipe.yaml  state.json             what is run, and how far it is
   lock  log                           the process at work; what a detached one says
-  preflight.json                      what was foretold
+  plan.json                           what was foretold and, after training, measured
   base/SPLIT.jsonl  tuned/SPLIT.jsonl one sample a line, appended as they come; *.timed.jsonl at batch 1
   train/history.jsonl  train/checkpoint.safetensors and the one before it
   hardware.jsonl  tensorboard/        the machine beside the run; the updates for TensorBoard

@@ -176,7 +176,6 @@ class Trainer:
         """One optimizer step over `examples`; the loss is the mean over the update's completion tokens."""
         settings = self.recipe.train
         labels = sum(row.completion_tokens for row in examples)
-        self.step.refresh()
         own = sorted(examples, key=lambda r: (len(r.ids), r.id))[self.accelerator.process_index :: self._processes()]
         total = self._sum(self.passes(own, update, 1 / labels)) / labels
         if not math.isfinite(total):
@@ -187,6 +186,7 @@ class Trainer:
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
         self.gradient.zero_()
+        self.step.refresh()
         return {"loss": round(total, 6), "lr": rate, "grad_norm": round(float(norm), 4)}
 
     def passes(self, rows: Sequence[Encoded], update: int, scale: float) -> float:
@@ -273,7 +273,11 @@ class Trainer:
             # A fused step keeps its count beside its parameter.
             self.optimizer.state[self.flat] = {key: value.to(self.flat.device) for key, value in tensors.items()}
             self.done, self.tokens, self.seconds = position["done"], position["tokens"], position["seconds"]
-            self.best, self.budget, self.step.recompute = position["best"], position["budget"], position["recompute"]
+            self.best = position["best"]
+            # What memory had allowed, or what it allows now where that is less.
+            self.budget = min(self.budget, position["budget"])
+            self.step.recompute |= position["recompute"]
+            self.step.refresh()
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             kept = [row for row in history if row["update"] <= self.done]

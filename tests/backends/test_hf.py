@@ -10,7 +10,7 @@ import torch
 
 from slmbench import models
 from slmbench.backends.hf import HfBackend
-from slmbench.core import Completion, Request
+from slmbench.core import Completion, Request, SlmbenchError
 from slmbench.template import Encoded
 
 
@@ -98,3 +98,83 @@ def test_a_limit_of_one_token(model: Any, tokenizer: Any, requests: list[Request
 
 def test_nothing_asked_is_nothing_answered(model: Any, tokenizer: Any) -> None:
     assert list(HfBackend(model, tokenizer).generate([])) == []
+
+
+# ---- memory that runs out
+
+
+def fail(backend: HfBackend, over: int, error: Exception, times: int) -> list[int]:
+    """Let memory run out in steps of more than `over` rows, so many times; returns the rows of every step."""
+    plain, seen = backend._step, []
+
+    def step(active: Any, cache: Any) -> None:
+        nonlocal times
+        seen.append(len(active))
+        if len(active) > over and times:
+            times -= 1
+            raise error
+        plain(active, cache)
+
+    backend._step = step  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+def test_out_of_memory_halves_the_rows_and_loses_no_request(
+    model: Any, tokenizer: Any, requests: list[Request], error: Exception, times: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    expected = by_id(HfBackend(model, tokenizer, rows=1).generate(requests))
+    backend = HfBackend(model, tokenizer, 8 * max(len(r.prompt_ids) + r.max_new_tokens for r in requests))
+    seen = fail(backend, 2, error, times)
+    answers = list(backend.generate(requests))
+    assert sorted(c.id for c in answers) == sorted(r.id for r in requests)
+    assert {c.id: (c.token_ids, c.text, c.finish) for c in answers} == {
+        name: (c.token_ids, c.text, c.finish) for name, c in expected.items()
+    }
+    assert seen[0] == 8 and max(seen[times:]) <= 8 // 2**times
+    said = capsys.readouterr().err
+    assert [f"out of memory: {rows} rows at a time from here on" in said for rows in (4, 2, 1)] == [
+        True, times == 2, False,
+    ]  # fmt: skip
+
+
+def test_answers_before_memory_ran_out_are_given_once(model: Any, tokenizer: Any, requests: list[Request]) -> None:
+    """Some rows had ended when it did: they are not asked again."""
+    short = [replace(r, max_new_tokens=1 if i % 2 else 9) for i, r in enumerate(requests)]
+    expected = by_id(HfBackend(model, tokenizer, rows=1).generate(short))
+    backend = HfBackend(model, tokenizer, 10**6)
+    plain, steps = backend._step, 0
+
+    def step(active: Any, cache: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise MemoryError
+        plain(active, cache)
+
+    backend._step = step  # type: ignore[method-assign]
+    asked = iter(backend.generate(short))
+    answers = list(asked)
+    assert len(answers) == len(short) and {c.id for c in answers} == set(expected)
+    assert all(c.token_ids == expected[c.id].token_ids for c in answers)
+
+
+def test_one_row_that_does_not_fit_is_a_sentence(model: Any, tokenizer: Any, requests: list[Request]) -> None:
+    backend = HfBackend(model, tokenizer)
+    fail(backend, 0, MemoryError(), -1)
+    room = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
+    with pytest.raises(
+        SlmbenchError,
+        match=rf"one answer of up to {room} tokens does not fit in memory, \d+\.\d GiB were in use; end other programs"
+        r" or lower evaluate\.budget_factor",
+    ):
+        list(backend.generate(requests))
+
+
+def test_another_error_while_decoding_passes_through(model: Any, tokenizer: Any, requests: list[Request]) -> None:
+    backend = HfBackend(model, tokenizer)
+    fail(backend, 0, RuntimeError("shapes cannot be multiplied"), 1)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        list(backend.generate(requests))
