@@ -109,9 +109,9 @@ def test_buffers_are_as_large_as_foretold(
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("sizes", [{}, {"hidden_size": 96, "intermediate_size": 96}])
+@pytest.mark.parametrize("sizes", [{}, {"hidden_size": 96, "intermediate_size": 256}])
 def test_autograd_keeps_what_is_foretold(tiny: Any, precision: Any, dropout: float, sizes: dict[str, int]) -> None:
-    """Counted from the tensors that its graph holds, of a layer more; what is alive within an operation is not there."""
+    """Counted from the tensors that its graph holds, of a layer more."""
 
     def kept(layers: int) -> tuple[int, int]:
         config = tiny_config(tiny, num_hidden_layers=layers, **sizes)

@@ -118,7 +118,8 @@ def in_a_process(code: str) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak")
 def test_a_peak_that_is_forgotten() -> None:
     said = in_a_process(
-        "block = b'x' * (256 << 20)\npeak = memory.peak_rss_gib()\ndel block\nassert memory.peak_rss_gib() == peak\n"
+        "block = b'x' * (256 << 20)\npeak = memory.peak_rss_gib()\ndel block\n"
+        "assert abs(memory.peak_rss_gib() - peak) < 0.01\n"  # the system counts in batches
         "memory.forget_peak()\nprint(peak, memory.peak_rss_gib())"
     )
     before, after = map(float, said.split())

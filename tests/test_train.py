@@ -289,6 +289,11 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_step(trainer: Any, dr
         one.run()
 
 
+def test_the_output_layer_is_no_target(fresh: Any) -> None:
+    with pytest.raises(BadInput, match=r"adapter\.targets: lm_head cannot be trained here"):
+        fresh(targets=("q_proj", "lm_head"))
+
+
 def test_targets_that_the_base_lacks_are_named(fresh: Any) -> None:
     with pytest.raises(BadInput, match=r"adapter\.targets \['c_attn'\] do not fit this base"):
         fresh(targets=("c_attn",))

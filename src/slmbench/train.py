@@ -50,6 +50,8 @@ def attach_adapter(model: Any, recipe: Recipe) -> Any:
     """Wrap a base model with a fresh, seeded LoRA adapter as the recipe says; only the adapter trains."""
     from peft import LoraConfig, get_peft_model
 
+    if outer := {"lm_head", "embed_tokens"} & set(recipe.adapter.targets):
+        raise BadInput(f"adapter.targets: {min(outer)} cannot be trained here; name projections of the layers.")
     torch.manual_seed(recipe.seed)
     settings = LoraConfig(
         r=recipe.adapter.r,

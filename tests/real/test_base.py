@@ -150,9 +150,11 @@ lengths = [[len(row.ids) for row in group] for update in updates for group in tr
 shape = budget.shape_of(json.loads((base.folder / "config.json").read_text()), base.parameters)
 size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
 beside = size if precision != "fp32" else 0
-work = budget.Training(shape, precision, recipe.adapter.r, recipe.adapter.targets, dropout == 0, "cpu", beside, dropout > 0)
+asked = recipe.adapter
+work = budget.Training(shape, precision, asked.r, asked.targets, dropout == 0, "cpu", beside, dropout > 0)
 parts = budget.training_bytes(work, lengths)
-print(json.dumps({"measured": memory.peak_rss_gib() * memory.GIB, "by_hand": trainer.step.name == "by hand", **parts}))
+measured = memory.peak_rss_gib() * memory.GIB
+print(json.dumps({"measured": measured, "by_hand": trainer.step.name == "by hand", **parts}))
 """
 
 

@@ -126,6 +126,7 @@ class HfBackend:
             rows = self.rows or max(1, min(MAX_ROWS, self.batch_tokens // positions))
             group = [r for r in waiting if 2 * _room(r) > positions or rows == MAX_ROWS]
             done: set[str] = set()
+            short = False
             try:
                 for completion in self._decode(group, RowCache(min(rows, len(group)), positions)):
                     done.add(completion.id)
@@ -133,10 +134,10 @@ class HfBackend:
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
+                short = True
+            if short:  # here, because the error holds on to the cache
                 self._shrink(min(rows, len(group)), positions)
-                group = [r for r in group if r.id in done]
-            answered = {r.id for r in group}
-            waiting = [r for r in waiting if r.id not in answered]
+            waiting = [r for r in waiting if r.id not in done]
 
     def _shrink(self, rows: int, positions: int) -> None:
         """Decode half as many rows at once from now on: memory ran out. No request is lost."""
@@ -146,6 +147,7 @@ class HfBackend:
                 f" end other programs or lower evaluate.budget_factor."
             )
         self.batch_tokens = rows // 2 * positions
+        self.rows = self.rows and rows // 2
         give_back()
         say(f"evaluate  out of memory: {rows // 2} rows at a time from here on")
 
