@@ -30,7 +30,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slmbench import memory, models
+from slmbench import budget, memory, models
 from slmbench.config import Adapter, Recipe, Training
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.data import read_examples
@@ -368,11 +368,11 @@ def ours(folder: Path) -> dict[str, Any]:
     job = read_job(folder)
     recipe, model = recipe_of(job), adapted(job)
     pad = models.load_tokenizer(models.find(job.base)).pad_token_id
-    trainer = train.Trainer(recipe, model, job.rows, [], pad, folder / "training", "train_peers")
+    trainer = train.Trainer(recipe, model, job.rows, [], pad, folder / "training", {})
     started = time.perf_counter()
     figures = trainer.run()
     seconds = clock(job) - started
-    note = f"sorted inside the update, {recipe.train.micro_tokens:,} padded tokens a batch"
+    note = f"gradients {trainer.step.name}, {recipe.train.micro_tokens:,} tokens a pass"
     return finished(job, "ours", model, folder, seconds, [figures["first_loss"], figures["final_loss"]], note)
 
 
@@ -531,19 +531,22 @@ def finished(
 def score(folder: Path) -> dict[str, Any]:
     """The validation loss of the base and of every adapter that was saved, and the speed of matrix products here."""
     from slmbench import train
+    from slmbench.padded import PaddedStep
 
     job = read_job(folder)
     base = models.find(job.base)
     pad = models.load_tokenizer(base).pad_token_id
-    losses = {}
+    losses: dict[str | None, float] = {}
     for name in (None, *PEERS):
         model = models.load_model(base, job.precision, job.device)
-        if name is not None:
-            if not (folder / f"adapter-{name}").is_dir():
-                continue
-            model = models.load_adapter(model, folder / f"adapter-{name}", base)
-        losses[name] = train.validation_loss(model, job.validation, pad, Training().micro_tokens)
-    speed = memory.calibrate(job.precision, job.device)
+        if name is None:  # a fresh adapter changes nothing
+            model = train.attach_adapter(model, recipe_of(job))
+        elif (folder / f"adapter-{name}").is_dir():
+            model = models.load_adapter(model, folder / f"adapter-{name}", base, trainable=True)
+        else:
+            continue
+        losses[name] = train.validation_loss(PaddedStep(model, pad), job.validation, Training().micro_tokens)
+    speed = budget.calibrate(job.precision, job.device)
     return {"base_loss": losses.pop(None), "losses": losses, "gemm_flops": speed.flops}
 
 

@@ -57,7 +57,7 @@ def test_settings_can_be_changed(path: Path) -> None:
         ("train.learning_rate=fast", r"train\.learning_rate must be float, not 'fast'"),
         ("adapter.alpha=.nan", r"adapter\.alpha must be float, not nan"),
         ("train.precision=fp16", r"train\.precision must be 'auto' or 'fp32' or 'bf16', not 'fp16'"),
-        ("adapter.targets=q_proj", r"adapter\.targets must be a list, not 'q_proj'"),
+        ("adapter.targets=5", r"adapter\.targets must be a list, not 5"),
         ("adapter.targets=[1]", r"adapter\.targets\[0\] must be str, not 1"),
         ("data.tests=[test]", r"data\.tests\[0\]\. must be a mapping of settings, not 'test'"),
         ("train=5", r"train\. must be a mapping of settings, not 5"),
