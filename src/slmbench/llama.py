@@ -437,7 +437,8 @@ class LlamaStep:
             of_q, of_k, of_v = self._heads(of_qkv[begin:end])
             of_out = of_mixed[begin:end].view(end - begin, self.shared, -1, self.head).permute(1, 2, 0, 3)
             step = ATTENTION_BLOCK if whole is None else end - begin
-            sums = torch.zeros(2, *k.shape)  # a key's gradient gathers over the blocks of queries, in fp32
+            # A key's gradient gathers over the blocks of queries, in fp32.
+            sums = torch.zeros(2, *k.shape) if whole is None else None
             for start in range(0, end - begin, step):
                 stop = min(start + step, end - begin)
                 block, upstream = (part[:, :, start:stop].reshape(self.shared, -1, self.head) for part in (q, of_out))
@@ -449,10 +450,16 @@ class LlamaStep:
                 torch.bmm(upstream, v[:, :stop].transpose(1, 2), out=scores)
                 scores = torch._softmax_backward_data(scores, weights, -1, self.dtype, grad_input=scores)
                 of_q[:, :, start:stop] = (scores @ k[:, :stop]).view(self.shared, -1, stop - start, self.head)
-                sums[0, :, :stop] += scores.transpose(1, 2) @ block
-                sums[1, :, :stop] += weights.transpose(1, 2) @ upstream
-            of_k.copy_(sums[0])
-            of_v.copy_(sums[1])
+                of_keys, of_values = scores.transpose(1, 2) @ block, weights.transpose(1, 2) @ upstream
+                if sums is None:
+                    of_k.copy_(of_keys)
+                    of_v.copy_(of_values)
+                else:
+                    sums[0, :, :stop] += of_keys
+                    sums[1, :, :stop] += of_values
+            if sums is not None:
+                of_k.copy_(sums[0])
+                of_v.copy_(sums[1])
 
     def _loss(self, hidden: torch.Tensor, batch: Packed, gradient: torch.Tensor | None, scale: float = 1.0) -> float:
         """Summed cross-entropy of the labels; into gradient [tokens, width] fp32 goes that of hidden, times scale."""
