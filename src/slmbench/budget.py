@@ -17,8 +17,16 @@ from slmbench.memory import Precision
 MIB = 2**20
 # Python with torch, transformers and peft in use, before any weights: libraries, tokenizer, compiled kernels.
 RUNTIME_BYTES = {"cpu": 560 * MIB, "cuda": 700 * MIB}
-# Rows of logits, rows of fp32 softmax, positions whose softmax is kept, queries at a time, masks: as in llama.py.
-LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, ATTENTION_BLOCK, MASKS = 256, 16, 384, 256, 8
+LOSS_ROWS = 256
+"""Rows of logits alive at once in llama.py."""
+SOFTMAX_ROWS = 16
+"""Rows of logits in fp32 at once: they stay in the processor's cache."""
+WHOLE_ROW = 384
+"""Positions up to which a row's attention is one block, whose softmax is kept for the backward pass."""
+ATTENTION_BLOCK = 256
+"""Queries at a time in longer rows: a block never looks at the keys after it, and its softmax is computed again."""
+MASKS = 8
+"""Masks of blocks that are kept."""
 # Bytes that autograd keeps of a token in a layer for each hidden value, intermediate value and rank, by precision and
 # whether there is dropout: peft's own layers then keep an fp32 input and a mask for every projection.
 KEPT_BYTES = {

@@ -3,8 +3,9 @@
 Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
 where a row ends. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
 `x A'`, the weight by `scale B`, so `x W' + scale (x A') B'` is one product, and so is its backward pass. What autograd
-would keep of a token is kept where it is dear to compute (projections, residuals) and computed again where it is cheap
-(norms, SwiGLU, softmax). The plain twin is the PEFT model itself, which tests hold this to.
+would keep of a token is kept where it is dear to compute (projections, residuals, the softmax of short rows) and
+computed again where it is cheap (SwiGLU) or large (the softmax of long rows). The plain twin is the PEFT model itself,
+which tests hold this to.
 """
 
 from __future__ import annotations
@@ -17,16 +18,10 @@ from typing import Any
 
 import torch
 
+from slmbench.budget import ATTENTION_BLOCK, LOSS_ROWS, MASKS, SOFTMAX_ROWS, WHOLE_ROW
 from slmbench.memory import give_back
 from slmbench.template import Encoded
 
-WHOLE_ROW = 384
-"""Positions up to which a row's attention is one block, whose softmax is kept for the backward pass."""
-ATTENTION_BLOCK = 256
-"""Queries at a time in longer rows: a block never looks at the keys after it, and its softmax is computed again."""
-LOSS_ROWS = 256
-"""Rows of logits alive at once."""
-SOFTMAX_ROWS = 16
 MODEL_TYPES = ("llama", "qwen2")
 PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
@@ -401,7 +396,7 @@ class LlamaStep:
         scores = torch.bmm(queries, k.transpose(1, 2), out=self.work.get("scores", *out.shape))
         if (block, start) not in self.future:
             future = torch.full((block, keys), float("-inf"), dtype=self.dtype).triu_(start + 1)
-            self.future = {**dict(list(self.future.items())[-7:]), (block, start): future}
+            self.future = {**dict(list(self.future.items())[1 - MASKS :]), (block, start): future}
         scores.view(self.shared, -1, block, keys).add_(self.future[block, start])
         return torch._softmax(scores, -1, False, out=out)
 
