@@ -23,6 +23,7 @@ from pathlib import Path
 import yaml
 
 from slmbench.config import load_recipe
+from slmbench.core import SlmbenchError
 from slmbench.files import file_sha256
 from slmbench.progress import say
 
@@ -39,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
     )
     arguments = parser.parse_args(argv)
-    recipe = load_recipe(arguments.recipe, arguments.set)
+    try:
+        recipe = load_recipe(arguments.recipe, arguments.set)
+    except SlmbenchError as error:
+        say(f"kills: {error}")
+        return error.exit_code
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "recipe.yaml"

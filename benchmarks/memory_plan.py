@@ -82,7 +82,9 @@ def measured(runs: Path, settings: Sequence[str]) -> dict[str, Any]:
     name = f"shape-{len(list(runs.glob('*')))}"
     command = [sys.executable, "-m", "slmbench", "train", str(RECIPE), "--runs", str(runs), "--name", name]
     command += [word for setting in (*FEW, *settings) for word in ("--set", setting)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: ended with {done.returncode}:\n{done.stderr}")
     plan = read_json(runs / name / "plan.json", "the training writes it")
     foretold = plan["foretold"]["training"]["total"] / GIB
     taken = plan["measured"]["peak_memory_gib"]
