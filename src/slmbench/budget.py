@@ -18,15 +18,13 @@ MIB = 2**20
 # Python with torch, transformers and peft in use, before any weights: libraries, tokenizer, compiled kernels.
 RUNTIME_BYTES = {"cpu": 560 * MIB, "cuda": 700 * MIB}
 LOSS_ROWS = 256
-"""Rows of logits alive at once in llama.py."""
+"""Rows of logits alive at once in llama.py, about: parts of like size, up to half as many again."""
 SOFTMAX_ROWS = 16
 """Rows of logits in fp32 at once: they stay in the processor's cache."""
 WHOLE_ROW = 384
 """Positions up to which a row's attention is one block, whose softmax is kept for the backward pass."""
 ATTENTION_BLOCK = 256
 """Queries at a time in longer rows: a block never looks at the keys after it, and its softmax is computed again."""
-MASKS = 8
-"""Masks of blocks that are kept."""
 # Bytes that autograd keeps of a token in a layer for each hidden value, intermediate value and rank, by precision and
 # whether there is dropout: peft's own layers then keep an fp32 input and a mask for every projection.
 KEPT_BYTES = {
@@ -150,17 +148,17 @@ def _by_hand(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -
     tokens = max(sum(lengths) for lengths in passes)
     longest = max(max(lengths) for lengths in passes)
     squares = max(sum(n * n for n in lengths if n <= WHOLE_ROW) for lengths in passes) * s.heads
-    layer = (h + 3 * r) + (q + 2 * kv) + (q + r) + h + (h + 2 * r) + 2 * i + h
+    layer = (h + 3 * r) + (q + 2 * kv) + (q + r) + h + (h + 2 * r) + 2 * i + (i + r) + h
     kept = tokens * (s.layers * h + layer) if recompute else tokens * s.layers * layer
     softmax = squares * (1 if recompute else s.layers)
-    shared = (i + r) * 2 + i * 4 + h * 2 + (q + 2 * kv) * 2
+    shared = (i + r) + i * 4 + h * 2 + (q + 2 * kv) * 2 + q
     again = ATTENTION_BLOCK * longest if longest > WHOLE_ROW else 0
     whole = min(longest, WHOLE_ROW) ** 2
     return {
         "activations": kept * width,
-        "attention": (softmax + s.heads * (max(whole, again) + again) + MASKS * max(whole, again // 2)) * width,
-        "working buffers": tokens * (shared * width + 3 * h * 4),
-        "logits": LOSS_ROWS * s.vocab * width + SOFTMAX_ROWS * s.vocab * 4 + tokens * h * (2 * width + 12),
+        "attention": (softmax + s.heads * (max(whole, again) + again)) * width,
+        "working buffers": tokens * (shared * width + 4 * h * 4),
+        "logits": LOSS_ROWS * 3 // 2 * s.vocab * width + SOFTMAX_ROWS * s.vocab * 4 + tokens * h * (2 * width + 12),
     }
 
 

@@ -75,8 +75,8 @@ class Training:
     """Share of the updates."""
     update_examples: int = 32
     """Examples an update: the effective batch, whatever the memory."""
-    micro_tokens: int = 1024
-    """Padded tokens a forward pass; memory follows this, the result does not."""
+    micro_tokens: int = 1536
+    """Tokens a forward pass; memory follows this, the result does not."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"

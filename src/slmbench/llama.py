@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from slmbench.budget import ATTENTION_BLOCK, LOSS_ROWS, MASKS, SOFTMAX_ROWS, WHOLE_ROW
+from slmbench.budget import ATTENTION_BLOCK, LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW
 from slmbench.memory import give_back
 from slmbench.template import Encoded
 
@@ -149,6 +149,18 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Queries of a row, from `start` to `stop`, that look at the keys before `stop`: none at those that none may see.
+
+    `kept` is where in a buffer their softmax is; None where it is computed again in the backward pass.
+    """
+
+    start: int
+    stop: int
+    kept: int | None
+
+
+@dataclass(frozen=True)
 class Packed:
     """Rows end to end. `ends` are the rows' lengths added up, `picks` the positions whose next token is a label."""
 
@@ -229,8 +241,9 @@ class LlamaStep:
         self.dtype = self.embedding.dtype
         self.layers = [self._layer(layer) for layer in base.model.layers]
         self.work = Workspace(self.dtype)
-        self.future: dict[tuple[int, int], torch.Tensor] = {}
-        """Masks of the latest blocks by (queries, first query)."""
+        largest = max(WHOLE_ROW, ATTENTION_BLOCK)
+        self.future = torch.full((largest, largest), float("-inf"), dtype=self.dtype).triu_(1)
+        """What is added to the scores of a block's queries with its own positions."""
         self.refresh()
         give_back()
 
@@ -253,7 +266,6 @@ class LlamaStep:
     def release(self) -> None:
         """Give memory back after it ran out."""
         self.work.buffers.clear()
-        self.future.clear()
         give_back()
 
     @torch.no_grad()
@@ -264,7 +276,7 @@ class LlamaStep:
         hidden = self.embedding[batch.ids]
         for layer in self.layers:
             hidden = self._forward(layer, hidden, batch, turn, None)
-        return self._loss(hidden, batch, None)
+        return self._loss(hidden, batch.labels, None)
 
     @torch.no_grad()
     def loss_and_gradients(self, rows: Sequence[Encoded], scale: float) -> float:
@@ -278,14 +290,14 @@ class LlamaStep:
                 hidden = self.work.get(f"input {i}", *hidden.shape).copy_(hidden)
             kept.append({"input": hidden})
             hidden = self._forward(layer, hidden, batch, turn, None if self.recompute else (i, kept[i]))
-        gradient = self.work.get("residual gradient", len(batch.ids), hidden.shape[1], dtype=torch.float32)
-        total = self._loss(hidden, batch, gradient, scale)
+        gradient = self.work.get("loss gradient", *hidden.shape, dtype=torch.float32)
+        total = self._loss(hidden, batch.labels, gradient, scale)
         for i, layer in reversed(list(enumerate(self.layers))):
             place = 0 if self.recompute else i
             keep = kept.pop()
             if self.recompute:
                 self._forward(layer, keep["input"], batch, turn, (place, keep))
-            self._backward(layer, (place, keep), gradient, batch, turn)
+            gradient = self._backward(layer, (place, keep), gradient, batch, turn)
         return total
 
     def _turn(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -298,33 +310,38 @@ class LlamaStep:
 
     def _norm(self, hidden: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """RMSNorm of hidden [tokens, width] into out; returns 1 / rms [tokens, 1]."""
-        length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
+        exact = self._exact("fp32", hidden)
+        length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
         inverse: torch.Tensor = (length.square_() / hidden.shape[1] + self.epsilon).rsqrt_()
-        scaled = torch.mul(hidden, inverse, out=self.work.get("fp32", *hidden.shape, dtype=torch.float32))
-        out.copy_(scaled.mul_(weight))
+        out.copy_(exact.mul_(inverse).mul_(weight))
         return inverse
+
+    def _exact(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        """A copy of values in fp32: an operation of two precisions would make one in fresh memory."""
+        return self.work.get(name, *values.shape, dtype=torch.float32).copy_(values)
 
     def _norm_backward(
         self, gradient: torch.Tensor, hidden: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor,
         total: torch.Tensor,
     ) -> None:  # fmt: skip
         """Add the gradient of a norm's input to total (fp32)."""
-        scaled = torch.mul(gradient, weight, out=self.work.get("fp32", *hidden.shape, dtype=torch.float32))
-        product = torch.mul(scaled, hidden, out=self.work.get("fp32 too", *hidden.shape, dtype=torch.float32))
+        scaled, exact = self._exact("fp32", gradient).mul_(weight), self._exact("fp32 too", hidden)
+        product = torch.mul(scaled, exact, out=self.work.get("fp32 product", *hidden.shape, dtype=torch.float32))
         along = product.sum(-1, keepdim=True).mul_(inverse.pow(3)).div_(-hidden.shape[1])
-        total.addcmul_(scaled, inverse)
-        total.add_(torch.mul(hidden, along, out=product))
+        total.addcmul_(scaled, inverse).addcmul_(exact, along)
 
     def _forward(
         self, layer: Layer, hidden: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor],
         kept: tuple[int, dict[str, torch.Tensor]] | None,
     ) -> torch.Tensor:  # fmt: skip
-        """hidden [tokens, width] -> the same of the next layer; what the backward pass needs goes into `kept`."""
-        tokens = len(hidden)
+        """hidden [tokens, width] -> the same of the next layer; what the backward pass needs goes into `kept`.
+
+        Behind the last layer's attention only the tokens that a label follows go on: [labels, width].
+        """
         i, keep = kept or (0, {})
 
         def buffer(name: str, width: int) -> torch.Tensor:
-            tensor = self.work.get(f"{name} {i}", tokens, width)
+            tensor = self.work.get(f"{name} {i}", len(hidden), width)
             keep[name] = tensor
             return tensor
 
@@ -334,32 +351,32 @@ class LlamaStep:
         self._rotate(qkv, *turn)
         mixed = buffer("mixed", layer.o.width + layer.o.rank)
         self._attention(qkv, mixed, batch.ends, f"weights {i}")
+        if layer is self.layers[-1]:
+            hidden, mixed = hidden[batch.picks], mixed[batch.picks]
+            keep["mixed"] = mixed
         middle = layer.o.forward(mixed, buffer("middle", layer.o.out)).add_(hidden)
         x = buffer("gate_up input", layer.gate_up.width + layer.gate_up.rank)
         keep["middle inverse"] = self._norm(middle, layer.norms[1], x[:, : layer.gate_up.width])
         gate_up = layer.gate_up.forward(x, buffer("gate_up", layer.gate_up.out))
         half = layer.down.width
-        gated = self.work.get("gated", tokens, half + layer.down.rank)
-        torch.mul(torch.nn.functional.silu(gate_up[:, :half]), gate_up[:, half:], out=gated[:, :half])
+        gated = buffer("gated", half + layer.down.rank)
+        silu = torch.ops.aten.silu.out(gate_up[:, :half], out=self.work.get("silu", len(hidden), half))
+        torch.mul(silu, gate_up[:, half:], out=gated[:, :half])
         return layer.down.forward(gated, buffer("output", layer.down.out)).add_(middle)
 
     def _backward(
         self, layer: Layer, kept: tuple[int, dict[str, torch.Tensor]], total: torch.Tensor, batch: Packed,
         turn: tuple[torch.Tensor, torch.Tensor],
-    ) -> None:  # fmt: skip
-        """total [tokens, width] fp32: the gradient of the layer's output, turned into that of its input."""
+    ) -> torch.Tensor:  # fmt: skip
+        """total, fp32: the gradient of the layer's output -> that of its input [tokens, width], mostly in place."""
         tokens, work = len(total), self.work
         i, keep = kept
         hidden, middle, gate_up, qkv = (keep[name] for name in ("input", "middle", "gate_up", "qkv"))
         half = layer.down.width
         gradient = work.get("gradient", *total.shape).copy_(total)
         gate, up = gate_up[:, :half], gate_up[:, half:]
-        silu = torch.nn.functional.silu(gate)
-        gated = work.get("gated", tokens, half + layer.down.rank)
-        torch.mul(silu, up, out=gated[:, :half])
-        if layer.down.rank:
-            gated[:, half:] = gated[:, :half] @ layer.down.a.T
-        of_gated = layer.down.backward(gradient, gated, work)
+        silu = torch.ops.aten.silu.out(gate, out=work.get("silu", tokens, half))
+        of_gated = layer.down.backward(gradient, keep["gated"], work)
         of_gate_up = work.get("gate_up gradient", tokens, 2 * half)
         torch.mul(of_gated, silu, out=of_gate_up[:, half:])
         torch.ops.aten.silu_backward.grad_input(of_gated.mul_(up), gate, grad_input=of_gate_up[:, :half])
@@ -367,17 +384,25 @@ class LlamaStep:
         self._norm_backward(of_x, middle, keep["middle inverse"], layer.norms[1], total)
         gradient.copy_(total)
         of_mixed = layer.o.backward(gradient, keep["mixed"], work)
-        of_qkv = work.get("qkv gradient", tokens, layer.qkv.out)
+        if layer is self.layers[-1]:
+            total, of_mixed = self._spread("residual gradient", total, batch), self._spread("mixed", of_mixed, batch)
+        of_qkv = work.get("qkv gradient", len(total), layer.qkv.out)
         self._attention_backward(qkv, of_mixed, of_qkv, batch.ends, f"weights {i}")
         self._rotate(of_qkv, turn[0], -turn[1])
         of_x = layer.qkv.backward(of_qkv, keep["qkv input"], work)
         self._norm_backward(of_x, hidden, keep["inverse"], layer.norms[0], total)
+        return total
+
+    def _spread(self, name: str, picked: torch.Tensor, batch: Packed) -> torch.Tensor:
+        """What the picked tokens have, in the rows of all tokens; the others have nothing."""
+        whole = self.work.get(name, len(batch.ids), picked.shape[1], dtype=picked.dtype)
+        return whole.zero_().index_copy_(0, batch.picks, picked)
 
     def _rotate(self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
         """Rotary positions (Su et al., arXiv:2104.09864) on queries and keys, in place; with -sin the transpose."""
         turned = qkv[:, : (self.heads + self.shared) * self.head].view(len(qkv), -1, 2, self.head // 2)
         first, second = turned[:, :, 0], turned[:, :, 1]
-        new = first * cos
+        new = torch.mul(first, cos, out=self.work.get("rotated", *first.shape))
         new.addcmul_(second, sin, value=-1)
         second.mul_(cos).addcmul_(first, sin)
         first.copy_(new)
@@ -389,92 +414,108 @@ class LlamaStep:
         grouped = q.view(len(q), self.shared, -1, self.head).permute(1, 2, 0, 3)
         return grouped, k.transpose(0, 1), v.transpose(0, 1)
 
-    def _weights(self, q: torch.Tensor, k: torch.Tensor, start: int, out: torch.Tensor) -> torch.Tensor:
-        """Softmax of a block of queries over the keys up to its end: out [shared, heads / shared * block, keys]."""
-        block, keys = q.shape[2], k.shape[1]
-        queries = q.reshape(self.shared, -1, self.head)
-        scores = torch.bmm(queries, k.transpose(1, 2), out=self.work.get("scores", *out.shape))
-        if (block, start) not in self.future:
-            future = torch.full((block, keys), float("-inf"), dtype=self.dtype).triu_(start + 1)
-            self.future = {**dict(list(self.future.items())[1 - MASKS :]), (block, start): future}
-        scores.view(self.shared, -1, block, keys).add_(self.future[block, start])
-        return torch._softmax(scores, -1, False, out=out)
+    def _flat(self, name: str, heads: torch.Tensor) -> torch.Tensor:
+        """[shared, heads / shared, positions, head] -> [shared, heads / shared * positions, head]."""
+        return self.work.get(name, *heads.shape).copy_(heads).view(self.shared, -1, self.head)
 
-    def _rows(self, ends: Sequence[int], name: str) -> Iterator[tuple[int, int, torch.Tensor | None]]:
-        """(begin, end, room for its softmax where it is kept) of every row."""
-        lengths = [end - begin for begin, end in itertools.pairwise(ends)]
-        sizes = [self.heads * n * n if n <= WHOLE_ROW else 0 for n in lengths]
-        room, at = self.work.get(name, 1, sum(sizes))[0], 0
-        for begin, n, size in zip(ends, lengths, sizes, strict=False):
-            yield begin, begin + n, room[at : at + size].view(self.shared, -1, n) if size else None
-            at += size
+    def _product(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """A batched product that the next one overwrites."""
+        return torch.bmm(left, right, out=self.work.get("product", len(left), left.shape[1], right.shape[2]))
+
+    def _blocks(self, ends: Sequence[int], name: str) -> Iterator[tuple[int, int, list[Block]]]:
+        """(begin, end, blocks) of every row; the softmax of all short rows is kept in the buffer of this name."""
+        rows: list[tuple[int, int, list[Block]]] = []
+        at = 0
+        for begin, end in itertools.pairwise(ends):
+            n = end - begin
+            if n <= WHOLE_ROW:
+                blocks = [Block(0, n, at)]
+                at += self.heads * n * n
+            else:
+                blocks = [Block(i, min(i + ATTENTION_BLOCK, n), None) for i in range(0, n, ATTENTION_BLOCK)]
+            rows.append((begin, end, blocks))
+        self.work.get(name, at)
+        return iter(rows)
+
+    def _room(self, block: Block, name: str) -> torch.Tensor:
+        """Where a block's softmax is: [shared, heads / shared * queries, keys]."""
+        shape = (self.shared, self.heads // self.shared * (block.stop - block.start), block.stop)
+        if block.kept is None:
+            return self.work.get("weights of a block", *shape)
+        return self.work.buffers[name][block.kept :][: math.prod(shape)].view(shape)
+
+    def _weights(self, queries: torch.Tensor, k: torch.Tensor, block: Block, out: torch.Tensor) -> torch.Tensor:
+        """Softmax of a block's queries, flat, over the keys up to its end, into out."""
+        scores = torch.bmm(queries, k[:, : block.stop].transpose(1, 2), out=self.work.get("scores", *out.shape))
+        size = block.stop - block.start
+        scores.view(self.shared, -1, size, block.stop)[..., block.start :].add_(self.future[:size, :size])
+        return torch._softmax(scores, -1, False, out=out)
 
     def _attention(self, qkv: torch.Tensor, mixed: torch.Tensor, ends: Sequence[int], name: str) -> None:
         """Causal attention within every row, into the first columns of mixed."""
-        for begin, end, whole in self._rows(ends, name):
+        for begin, end, blocks in self._blocks(ends, name):
             q, k, v = self._heads(qkv[begin:end])
             out = mixed[begin:end, : self.heads * self.head].view(end - begin, self.shared, -1, self.head)
             out = out.permute(1, 2, 0, 3)
-            step = ATTENTION_BLOCK if whole is None else end - begin
-            for start in range(0, end - begin, step):
-                stop = min(start + step, end - begin)
-                shape = (self.shared, self.heads // self.shared * (stop - start), stop)
-                room = self.work.get("weights of a block", *shape) if whole is None else whole
-                weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
-                out[:, :, start:stop] = (weights @ v[:, :stop]).view(self.shared, -1, stop - start, self.head)
+            for block in blocks:
+                part = slice(block.start, block.stop)
+                queries = self._flat("queries", q[:, :, part])
+                weights = self._weights(queries, k, block, self._room(block, name))
+                out[:, :, part] = self._product(weights, v[:, : block.stop]).view(q[:, :, part].shape)
 
     def _attention_backward(
         self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, ends: Sequence[int], name: str
     ) -> None:
         """The gradients of queries, keys and values, from that of the mixed values."""
-        for begin, end, whole in self._rows(ends, name):
+        for begin, end, blocks in self._blocks(ends, name):
             q, k, v = self._heads(qkv[begin:end])
             of_q, of_k, of_v = self._heads(of_qkv[begin:end])
             of_out = of_mixed[begin:end].view(end - begin, self.shared, -1, self.head).permute(1, 2, 0, 3)
-            step = ATTENTION_BLOCK if whole is None else end - begin
-            # A key's gradient gathers over the blocks of queries, in fp32.
-            sums = torch.zeros(2, *k.shape) if whole is None else None
-            for start in range(0, end - begin, step):
-                stop = min(start + step, end - begin)
-                block, upstream = (part[:, :, start:stop].reshape(self.shared, -1, self.head) for part in (q, of_out))
-                weights = whole
-                if weights is None:
-                    room = self.work.get("weights of a block", self.shared, block.shape[1], stop)
-                    weights = self._weights(q[:, :, start:stop], k[:, :stop], start, room)
+            # A key's gradient gathers over the blocks of queries, in fp32; the last block alone looks at every key.
+            sums = self.work.get("key gradients", 2, *k.shape, dtype=torch.float32) if len(blocks) > 1 else None
+            for block in reversed(blocks):
+                part = slice(block.start, block.stop)
+                queries = self._flat("queries", q[:, :, part])
+                upstream = self._flat("upstream", of_out[:, :, part])
+                weights = self._room(block, name)
+                if block.kept is None:
+                    self._weights(queries, k, block, weights)
                 scores = self.work.get("scores", *weights.shape)
-                torch.bmm(upstream, v[:, :stop].transpose(1, 2), out=scores)
+                torch.bmm(upstream, v[:, : block.stop].transpose(1, 2), out=scores)
                 scores = torch._softmax_backward_data(scores, weights, -1, self.dtype, grad_input=scores)
-                of_q[:, :, start:stop] = (scores @ k[:, :stop]).view(self.shared, -1, stop - start, self.head)
-                of_keys, of_values = scores.transpose(1, 2) @ block, weights.transpose(1, 2) @ upstream
-                if sums is None:
-                    of_k.copy_(of_keys)
-                    of_v.copy_(of_values)
-                else:
-                    sums[0, :, :stop] += of_keys
-                    sums[1, :, :stop] += of_values
+                of_q[:, :, part] = self._product(scores, k[:, : block.stop]).view(q[:, :, part].shape)
+                for i, (left, right) in enumerate(((scores, queries), (weights, upstream))):
+                    product = self._product(left.transpose(1, 2), right)
+                    if sums is None:
+                        (of_k, of_v)[i].copy_(product)
+                    elif block is blocks[-1]:
+                        sums[i].copy_(product)
+                    else:
+                        sums[i, :, : block.stop] += product
             if sums is not None:
                 of_k.copy_(sums[0])
                 of_v.copy_(sums[1])
 
-    def _loss(self, hidden: torch.Tensor, batch: Packed, gradient: torch.Tensor | None, scale: float = 1.0) -> float:
-        """Summed cross-entropy of the labels; into gradient [tokens, width] fp32 goes that of hidden, times scale."""
-        rows = hidden[batch.picks]
-        normed = self.work.get("loss rows", *rows.shape)
-        inverse = self._norm(rows, self.final_norm, normed)
-        of_normed = self.work.get("loss gradient", *rows.shape)
+    def _loss(
+        self, hidden: torch.Tensor, labels: torch.Tensor, gradient: torch.Tensor | None, scale: float = 1
+    ) -> float:
+        """Summed cross-entropy of hidden [labels, width]; its gradient, times scale, goes into `gradient`."""
+        normed = self.work.get("loss rows", *hidden.shape)
+        inverse = self._norm(hidden, self.final_norm, normed)
+        of_normed = self.work.get("loss rows gradient", *hidden.shape)
         total = 0.0
-        for start in range(0, len(rows), LOSS_ROWS):
-            part = slice(start, min(start + LOSS_ROWS, len(rows)))
-            logits = torch.mm(
-                normed[part], self.output.T, out=self.work.get("logits", part.stop - start, len(self.output))
-            )
-            total -= self._softmax(logits, batch.labels[part], gradient is not None)
+        # Parts of like size: every one reads all of the output weights, however few its rows.
+        rows = -(-len(hidden) // max(1, round(len(hidden) / LOSS_ROWS)))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, min(start + rows, len(hidden)))
+            logits = self.work.get("logits", part.stop - start, len(self.output))
+            torch.mm(normed[part], self.output.T, out=logits)
+            total -= self._softmax(logits, labels[part], gradient is not None)
             if gradient is not None:
                 torch.mm(logits, self.output, out=of_normed[part])
         if gradient is not None:
-            of_rows = torch.zeros_like(rows, dtype=torch.float32)
-            self._norm_backward(of_normed, rows, inverse, self.final_norm, of_rows)
-            gradient.zero_().index_copy_(0, batch.picks, of_rows.mul_(scale))
+            self._norm_backward(of_normed, hidden, inverse, self.final_norm, gradient.zero_())
+            gradient.mul_(scale)
         return total
 
     def _softmax(self, logits: torch.Tensor, labels: torch.Tensor, in_place: bool) -> float:
