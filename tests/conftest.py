@@ -97,7 +97,7 @@ def settings(tiny_folder: Path, data_folder: Path) -> dict[str, Any]:
             "epochs": 2, "learning_rate": 0.01, "update_examples": 4, "micro_tokens": 400, "precision": "fp32",
             "checkpoint_seconds": 0,
         },
-        "evaluate": {"batch_tokens": 700, "latency_rows": 2},
+        "evaluate": {"batch_tokens": 700, "latency_rows": 2, "precision": "fp32"},
     }  # fmt: skip
 
 

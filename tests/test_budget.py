@@ -73,7 +73,7 @@ def test_adapter_parameters_are_those_of_peft(tiny: Any, targets: tuple[str, ...
 
 
 def test_the_constants_are_those_of_the_code() -> None:
-    for name in ("LOSS_ROWS", "SOFTMAX_ROWS", "WHOLE_ROW", "ATTENTION_BLOCK"):
+    for name in ("LOSS_ROWS", "SOFTMAX_ROWS", "EVEN", "WHOLE_ROW", "ATTENTION_BLOCK"):
         assert getattr(budget, name) == getattr(llama, name)
 
 
@@ -172,10 +172,14 @@ def test_a_file_read_beside_its_weights_can_be_the_most() -> None:
 
 
 def test_evaluation_bytes_follow_the_work() -> None:
-    given: dict[str, Any] = {"positions": 4096, "longest": 300, "file_bytes": 0, "device": "cpu"}
+    given: dict[str, Any] = {"positions": 4096, "longest": 300, "file_bytes": 0, "device": "cpu", "precision": "fp32"}
     one = evaluation_bytes(SMOLLM2_135M, **given)
-    assert one["total"] == sum(value for key, value in one.items() if key != "total")
+    assert one["total"] == sum(value for key, value in one.items() if key not in ("total", "loading, before"))
     assert one["key-value cache"] == 4096 * 30 * 2 * 3 * 64 * 4
+    half = evaluation_bytes(SMOLLM2_135M, **{**given, "precision": "bf16"})
+    assert half["key-value cache"] * 2 == one["key-value cache"]
+    assert half["loading, before"] == one["loading, before"]  # an adapter is merged in fp32
+    assert half["loading, before"] <= half["total"] < one["total"]
     for key in ("positions", "longest", "file_bytes"):
         assert evaluation_bytes(SMOLLM2_135M, **{**given, key: given[key] * 2 + 1000})["total"] > one["total"]
 

@@ -266,6 +266,11 @@ def test_readme_table_and_its_place(tmp_path: Path) -> None:
         line for line in table.splitlines() if line.startswith(("| smollm2-135m, base |", "| **edge-json** |"))
     ]
     assert len(table.splitlines()) == 2 + 3
+    # The base that another model is measured against is shown once.
+    twin = json.dumps({**RECORD, "name": "twin", "samples": SAMPLES})
+    (tmp_path / "results" / "twin.json").write_text(twin, encoding="utf-8")
+    table = publish.readme_table(tmp_path / "results")
+    assert len(table.splitlines()) == 2 + 5
     readme = tmp_path / "README.md"
     readme.write_text("# x\n<!-- results:begin -->\nold\n<!-- results:end -->\nend\n", encoding="utf-8")
     assert publish.update_readme(readme)

@@ -91,6 +91,7 @@ class Evaluation:
     budget_extra: int = 32
     batch_tokens: int = 12288
     """Key-value positions held at once: rows x (prompt + budget)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     latency_rows: int = 8
     """Rows of each model on the first test set that are run again one at a time, for latency and first-token time."""
 

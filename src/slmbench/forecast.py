@@ -68,11 +68,10 @@ def forecast(plan: Plan, *, device: str | None = None, limit: int | None = None,
     layers are computed again in the backward pass.
     """
     from slmbench.llama import MODEL_TYPES
-    from slmbench.train import precision
 
     here = memory.best_device()
     target = device or here
-    kind = precision(plan.recipe) if target == here or plan.recipe.train.precision != "auto" else _usual(target)
+    kind = _precision(plan.recipe.train.precision, target)
     config = read_json(plan.base.folder / "config.json", ANEW)
     shape = budget.shape_of(config, plan.base.parameters)
     by_hand = target == "cpu" and plan.recipe.adapter.dropout == 0 and config.get("model_type") in MODEL_TYPES
@@ -94,9 +93,11 @@ def forecast(plan: Plan, *, device: str | None = None, limit: int | None = None,
     )  # fmt: skip
 
 
-def _usual(device: str) -> memory.Precision:
-    """What a device computes in when it is not at hand to be asked."""
-    return "bf16" if device == "cuda" else memory.best_dtype("cpu")
+def _precision(asked: Literal["auto"] | memory.Precision, device: str) -> memory.Precision:
+    """What a recipe asks for; under `auto`, on a device that is not at hand to be asked, what is usual there."""
+    if asked == "auto" and device == "cuda" and memory.best_device() != device:
+        return "bf16"
+    return memory.precision(asked, device)
 
 
 def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, dict[str, int]]:
@@ -140,8 +141,11 @@ def _evaluation(plan: Plan, shape: budget.Shape, size: int, device: str, limit: 
     longest = max(len(r.prompt_ids) for r in asked)
     least = max(len(r.prompt_ids) + r.max_new_tokens for r in asked)
     positions = max(plan.recipe.evaluate.batch_tokens, least)
+    kind = _precision(plan.recipe.evaluate.precision, device)
     while True:
-        need = budget.evaluation_bytes(shape, positions=positions, longest=longest, file_bytes=size, device=device)
+        need = budget.evaluation_bytes(
+            shape, positions=positions, longest=longest, file_bytes=size, device=device, precision=kind
+        )
         if need["total"] <= limit or positions == least:
             return positions, need
         positions = max(positions // 2, least)
@@ -154,7 +158,8 @@ def _seconds(plan: Plan, work: budget.Training) -> tuple[float, float]:
     tokens = sum(len(row.ids) for row in plan.train.encoded) * plan.recipe.train.epochs
     training = budget.training_seconds(shape, speed, tokens=tokens, by_hand=work.by_hand)
     evaluation = 0.0
-    speed = budget.calibrate("fp32", work.device)
+    kind = _precision(plan.recipe.evaluate.precision, work.device)
+    speed = budget.calibrate(kind, work.device)
     for name, split in plan.tests.items():
         asked = [request(row, plan.recipe.evaluate) for row in split.encoded]
         prompts = sum(len(r.prompt_ids) for r in asked)
@@ -162,7 +167,7 @@ def _seconds(plan: Plan, work: budget.Training) -> tuple[float, float]:
         written = gold + (sum(r.max_new_tokens for r in asked) if plan.test(name).base else 0)
         evaluation += budget.evaluation_seconds(
             shape, speed, prompt_tokens=prompts * (1 + plan.test(name).base), new_tokens=written, batch=16,
-            precision="fp32",
+            precision=kind,
         )  # fmt: skip
     return round(training, 1), round(evaluation, 1)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from slmbench.budget import ATTENTION_BLOCK, LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW
+from slmbench.budget import ATTENTION_BLOCK, EVEN, LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, even
 from slmbench.memory import give_back
 from slmbench.template import Encoded
 
@@ -150,19 +150,25 @@ class Layer:
 
 @dataclass(frozen=True)
 class Block:
-    """Queries of a row, from `start` to `stop`, that look at the keys before `stop`: none at those that none may see.
+    """Queries of a row, from `start` to `stop`, and the keys before `stop`, made even: none that no query may see.
 
-    `kept` is where in a buffer their softmax is; None where it is computed again in the backward pass.
+    The keys behind the row's last are those of the next row or of nothing, and hidden as the future is. `kept` is where
+    in a buffer the softmax is; None where it is computed again in the backward pass.
     """
 
     start: int
     stop: int
     kept: int | None
 
+    @property
+    def keys(self) -> int:
+        return even(self.stop)
+
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows end to end. `ends` are the rows' lengths added up, `picks` the positions whose next token is a label."""
+    """Rows end to end, then tokens of no row up to a multiple of EVEN. `ends` are the rows' lengths added up, `picks`
+    the positions whose next token is a label."""
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -204,6 +210,9 @@ def pack(rows: Sequence[Encoded]) -> Packed:
         picks += range(start + row.prompt_tokens - 1, start + len(row.ids) - 1)
         labels += row.ids[row.prompt_tokens :]
         ends.append(start + len(row.ids))
+    spare = [0] * (even(len(ids)) - len(ids))
+    ids += spare
+    positions += spare
     tensors = [torch.tensor(values) for values in (ids, positions, picks, labels)]
     return Packed(tensors[0], tensors[1], tuple(ends), tensors[2], tensors[3])
 
@@ -242,7 +251,7 @@ class LlamaStep:
         self.layers = [self._layer(layer) for layer in base.model.layers]
         self.work = Workspace(self.dtype)
         largest = max(WHOLE_ROW, ATTENTION_BLOCK)
-        self.future = torch.full((largest, largest), float("-inf"), dtype=self.dtype).triu_(1)
+        self.future = torch.full((largest, largest + EVEN), float("-inf"), dtype=self.dtype).triu_(1)
         """What is added to the scores of a block's queries with its own positions."""
         self.refresh()
         give_back()
@@ -340,15 +349,16 @@ class LlamaStep:
         """
         i, keep = kept or (0, {})
 
-        def buffer(name: str, width: int) -> torch.Tensor:
-            tensor = self.work.get(f"{name} {i}", len(hidden), width)
+        def buffer(name: str, width: int, more: int = 0) -> torch.Tensor:
+            tensor = self.work.get(f"{name} {i}", len(hidden) + more, width)
             keep[name] = tensor
             return tensor
 
         x = buffer("qkv input", layer.qkv.width + layer.qkv.rank)
         keep["inverse"] = self._norm(hidden, layer.norms[0], x[:, : layer.qkv.width])
-        qkv = layer.qkv.forward(x, buffer("qkv", layer.qkv.out))
-        self._rotate(qkv, *turn)
+        qkv = buffer("qkv", layer.qkv.out, EVEN)
+        qkv[len(hidden) :].zero_()
+        self._rotate(layer.qkv.forward(x, qkv[: len(hidden)]), *turn)
         mixed = buffer("mixed", layer.o.width + layer.o.rank)
         self._attention(qkv, mixed, batch.ends, f"weights {i}")
         if layer is self.layers[-1]:
@@ -430,7 +440,7 @@ class LlamaStep:
             n = end - begin
             if n <= WHOLE_ROW:
                 blocks = [Block(0, n, at)]
-                at += self.heads * n * n
+                at += self.heads * n * even(n)
             else:
                 blocks = [Block(i, min(i + ATTENTION_BLOCK, n), None) for i in range(0, n, ATTENTION_BLOCK)]
             rows.append((begin, end, blocks))
@@ -439,36 +449,37 @@ class LlamaStep:
 
     def _room(self, block: Block, name: str) -> torch.Tensor:
         """Where a block's softmax is: [shared, heads / shared * queries, keys]."""
-        shape = (self.shared, self.heads // self.shared * (block.stop - block.start), block.stop)
+        shape = (self.shared, self.heads // self.shared * (block.stop - block.start), block.keys)
         if block.kept is None:
             return self.work.get("weights of a block", *shape)
         return self.work.buffers[name][block.kept :][: math.prod(shape)].view(shape)
 
     def _weights(self, queries: torch.Tensor, k: torch.Tensor, block: Block, out: torch.Tensor) -> torch.Tensor:
         """Softmax of a block's queries, flat, over the keys up to its end, into out."""
-        scores = torch.bmm(queries, k[:, : block.stop].transpose(1, 2), out=self.work.get("scores", *out.shape))
-        size = block.stop - block.start
-        scores.view(self.shared, -1, size, block.stop)[..., block.start :].add_(self.future[:size, :size])
+        scores = torch.bmm(queries, k[:, : block.keys].transpose(1, 2), out=self.work.get("scores", *out.shape))
+        size, own = block.stop - block.start, block.keys - block.start
+        scores.view(self.shared, -1, size, block.keys)[..., block.start :].add_(self.future[:size, :own])
         return torch._softmax(scores, -1, False, out=out)
 
     def _attention(self, qkv: torch.Tensor, mixed: torch.Tensor, ends: Sequence[int], name: str) -> None:
         """Causal attention within every row, into the first columns of mixed."""
         for begin, end, blocks in self._blocks(ends, name):
-            q, k, v = self._heads(qkv[begin:end])
+            q, k, v = self._heads(qkv[begin : begin + blocks[-1].keys])
             out = mixed[begin:end, : self.heads * self.head].view(end - begin, self.shared, -1, self.head)
             out = out.permute(1, 2, 0, 3)
             for block in blocks:
                 part = slice(block.start, block.stop)
                 queries = self._flat("queries", q[:, :, part])
                 weights = self._weights(queries, k, block, self._room(block, name))
-                out[:, :, part] = self._product(weights, v[:, : block.stop]).view(q[:, :, part].shape)
+                out[:, :, part] = self._product(weights, v[:, : block.keys]).view(q[:, :, part].shape)
+        mixed[ends[-1] :].zero_()
 
     def _attention_backward(
         self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, ends: Sequence[int], name: str
     ) -> None:
         """The gradients of queries, keys and values, from that of the mixed values."""
         for begin, end, blocks in self._blocks(ends, name):
-            q, k, v = self._heads(qkv[begin:end])
+            q, k, v = self._heads(qkv[begin : begin + blocks[-1].keys])
             of_q, of_k, of_v = self._heads(of_qkv[begin:end])
             of_out = of_mixed[begin:end].view(end - begin, self.shared, -1, self.head).permute(1, 2, 0, 3)
             # A key's gradient gathers over the blocks of queries, in fp32; the last block alone looks at every key.
@@ -481,20 +492,21 @@ class LlamaStep:
                 if block.kept is None:
                     self._weights(queries, k, block, weights)
                 scores = self.work.get("scores", *weights.shape)
-                torch.bmm(upstream, v[:, : block.stop].transpose(1, 2), out=scores)
+                torch.bmm(upstream, v[:, : block.keys].transpose(1, 2), out=scores)
                 scores = torch._softmax_backward_data(scores, weights, -1, self.dtype, grad_input=scores)
-                of_q[:, :, part] = self._product(scores, k[:, : block.stop]).view(q[:, :, part].shape)
+                of_q[:, :, part] = self._product(scores, k[:, : block.keys]).view(q[:, :, part].shape)
                 for i, (left, right) in enumerate(((scores, queries), (weights, upstream))):
                     product = self._product(left.transpose(1, 2), right)
                     if sums is None:
-                        (of_k, of_v)[i].copy_(product)
+                        (of_k, of_v)[i].copy_(product[:, : block.stop])
                     elif block is blocks[-1]:
                         sums[i].copy_(product)
                     else:
-                        sums[i, :, : block.stop] += product
+                        sums[i, :, : block.keys] += product
             if sums is not None:
-                of_k.copy_(sums[0])
-                of_v.copy_(sums[1])
+                of_k.copy_(sums[0, :, : end - begin])
+                of_v.copy_(sums[1, :, : end - begin])
+        of_qkv[ends[-1] :].zero_()
 
     def _loss(
         self, hidden: torch.Tensor, labels: torch.Tensor, gradient: torch.Tensor | None, scale: float = 1

@@ -170,6 +170,11 @@ def best_dtype(device: str | None = None) -> Precision:
     return "bf16" if device == "cpu" and cpu_flags() & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
+def precision(asked: Literal["auto"] | Precision, device: str | None = None) -> Precision:
+    """What a recipe asks for; under `auto` what the device is fast at."""
+    return best_dtype(device) if asked == "auto" else asked
+
+
 def gpu_processes() -> list[dict[str, Any]]:
     """Other processes on the NVIDIA GPUs, as [{pid, name, memory_mib}]; [] without nvidia-smi. They are left alone."""
     query = ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader,nounits"]

@@ -27,6 +27,7 @@ from slmbench.progress import progress, say
 from slmbench.weights import ANEW, BaseModel, base_model, safetensors_values
 
 ADAPTER_RECORD = "slmbench_adapter.json"
+TORCH_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 CONVERSION_BYTES = 1_500_000_000
 
 
@@ -136,15 +137,25 @@ def cache_folder() -> Path:
 def load_model(base: BaseModel, dtype: Precision = "fp32", device: str = "cpu") -> Any:
     """The causal language model on `device`, in evaluation mode. Raises BadInput when it does not load."""
     torch, transformers = _libraries()
-    precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            base.folder, dtype=precision, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            base.folder,
+            dtype=getattr(torch, TORCH_NAMES[dtype]),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
         )
     except (ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{base.folder}: transformers cannot load this model ({reason}): give another base") from error
     return model.to(device).eval()
+
+
+def load_merged(base: BaseModel, adapter: Path, dtype: Precision = "fp32", device: str = "cpu") -> Any:
+    """The base with an adapter in its weights: added in fp32, rounded once. Raises BadInput as `load_adapter` does."""
+    torch, _ = _libraries()
+    model = load_adapter(load_model(base, "fp32", device), adapter, base).merge_and_unload()
+    return model.to(getattr(torch, TORCH_NAMES[dtype]))
 
 
 def load_tokenizer(base: BaseModel) -> Any:

@@ -200,7 +200,7 @@ def trainer_of(plan: Plan, told: Forecast, trackers: Trackers | None = None) -> 
     """The training of a plan and the model it trains, nothing of it done yet."""
     from slmbench import train
 
-    dtype, folder = train.precision(plan.recipe), plan.run.folder
+    dtype, folder = memory.precision(plan.recipe.train.precision), plan.run.folder
     model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
 
     def keep_best() -> None:
@@ -227,9 +227,11 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     from slmbench.backends.hf import HfBackend
     from slmbench.forecast import forecast
 
-    model = models.load_model(plan.base, "fp32", memory.best_device())
-    if kind == "tuned":
-        model = models.load_adapter(model, plan.run.folder / "adapter", plan.base).merge_and_unload()
+    dtype, device = memory.precision(settings.precision), memory.best_device()
+    if kind == "base":
+        model = models.load_model(plan.base, dtype, device)
+    else:
+        model = models.load_merged(plan.base, plan.run.folder / "adapter", dtype, device)
     told = forecast(plan, limit=plan.memory, measure=False)
     many = HfBackend(model, plan.tokenizer, told.evaluation_positions)
     single = HfBackend(model, plan.tokenizer, rows=1)
@@ -314,6 +316,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         seconds=run.seconds(),
         peak_memory_gib=run.state.get("peak_memory_gib"),
     )
+    record["evaluation"] = {"precision": memory.precision(plan.recipe.evaluate.precision)}
     record["hardware"] = summary(run.folder / "hardware.jsonl")
     run.note("created", record["created"])
     examples = {name: split.examples for name, split in plan.tests.items()}

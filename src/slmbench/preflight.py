@@ -107,11 +107,11 @@ def foretell(plan: Plan) -> Forecast:
 def trial(plan: Plan) -> None:
     """Three updates on eight short examples, saved, reloaded, and generating the same tokens as before."""
     from slmbench.backends.hf import HfBackend
-    from slmbench.train import Trainer, attach_adapter, precision
+    from slmbench.train import Trainer, attach_adapter
 
     rows = sorted(plan.train.encoded, key=lambda row: len(row.ids))[:TRIAL_EXAMPLES]
     settings = replace(plan.recipe.train, epochs=TRIAL_UPDATES, update_examples=TRIAL_EXAMPLES)
-    device, dtype = memory.best_device(), precision(plan.recipe)
+    device, dtype = memory.best_device(), memory.precision(plan.recipe.train.precision)
     asked = [replace(request(row, plan.recipe.evaluate), max_new_tokens=16) for row in rows[:2]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -23,7 +23,7 @@ from slmbench.config import Recipe
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.llama import LlamaStep, unsupported
-from slmbench.memory import GIB, Precision, best_dtype, out_of_memory, peak_rss_gib
+from slmbench.memory import GIB, out_of_memory, peak_rss_gib, precision
 from slmbench.padded import PaddedStep
 from slmbench.progress import progress, say
 from slmbench.runs import check_stop, stopping
@@ -240,7 +240,7 @@ class Trainer:
             "final_loss": losses[-1],
             "validation_losses": [row["validation_loss"] for row in history if "validation_loss" in row],
             "trainable_parameters": self.flat.numel(),
-            "precision": precision(self.recipe),
+            "precision": precision(self.recipe.train.precision),
             "device": str(self.accelerator.device),
             "processes": self._processes(),
             "gradients": self.step.name,
@@ -318,8 +318,3 @@ class Trainer:
 def is_first_process() -> bool:
     """Whether this is the only process, or the first of several that train together (`accelerate launch`)."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def precision(recipe: Recipe) -> Precision:
-    """`fp32` or `bf16`: what the recipe asks, and under `auto` what this machine is fast at."""
-    return best_dtype() if recipe.train.precision == "auto" else recipe.train.precision

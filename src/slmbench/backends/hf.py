@@ -2,7 +2,8 @@
 
 Each prompt is read alone and each row keeps its own place in the key-value cache, so a row never sees padding or its
 neighbours; a row that ends makes room for the next at once. What a row writes does not depend on how many are decoded
-beside it (to the rounding of a matrix product of another height).
+beside it: a step's matrix products always have the same height, with rows of nothing in the empty places, because a
+product of another height rounds otherwise.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class RowCache:
             return key, value
         active = len(self.at)
         rows = torch.arange(active, device=key.device)
-        keys[rows, :, self.at] = key[:, :, 0]
-        values[rows, :, self.at] = value[:, :, 0]
+        keys[rows, :, self.at] = key[:active, :, 0]
+        values[rows, :, self.at] = value[:active, :, 0]
         return keys[:active, :, : self.span], values[:active, :, : self.span]
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -69,14 +70,18 @@ def row_attention(
     """Attention of one new token a row without repeating the shared key heads; causal over a whole prompt.
 
     query [rows, heads, new, head_dim], key and value [rows, kv_heads, positions, head_dim] give
-    [rows, new, heads, head_dim].
+    [rows, new, heads, head_dim]. Query rows beyond those with keys are of nothing, and give nothing.
     """
-    rows, heads, new, width = query.shape
+    heads, new, width = query.shape[1:]
     attend = torch.nn.functional.scaled_dot_product_attention
     if new == 1 and attention_mask is not None:
         # The heads that share a key head become that key head's queries: the same sums, a third of the memory traffic.
-        grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
-        out = attend(grouped, key, value, attn_mask=attention_mask, scale=scaling).reshape(rows, heads, 1, width)
+        active = len(key)
+        grouped = query[:active].reshape(active, key.shape[1], heads // key.shape[1], width)
+        out = query.new_zeros(query.shape)
+        out[:active] = attend(grouped, key, value, attn_mask=attention_mask, scale=scaling).reshape(
+            active, heads, 1, -1
+        )
     else:
         out = attend(query, key, value, is_causal=new > 1, scale=scaling, enable_gqa=heads != key.shape[1])
     return out.transpose(1, 2).contiguous(), None
@@ -113,6 +118,8 @@ class HfBackend:
         model.set_attn_implementation(ATTENTION)
         self.model, self.tokenizer = model.eval(), tokenizer
         self.batch_tokens, self.rows = batch_tokens, rows
+        self.height = 1 if rows == 1 else max(MAX_ROWS, rows or 0)
+        """Rows of a step's matrix products."""
         configured = model.generation_config.eos_token_id
         configured = configured if isinstance(configured, list) else [configured]
         # Padding is an end-of-document token in these vocabularies: a base model ends with it, and no JSON contains it.
@@ -183,15 +190,18 @@ class HfBackend:
         at = torch.tensor([row.position for row in active], device=device)
         cache.at, cache.span = at, int(at.max()) + 1
         visible = torch.arange(cache.span, device=device).unsqueeze(0) <= at.unsqueeze(1)
-        ids = torch.tensor([[row.tokens[-1]] for row in active], device=device)
+        ids = torch.zeros(self.height, 1, dtype=torch.long, device=device)
+        positions = torch.zeros_like(ids)
+        ids[: len(active), 0] = torch.tensor([row.tokens[-1] for row in active], device=device)
+        positions[: len(active), 0] = at
         out = self.model(
             input_ids=ids,
             attention_mask=visible[:, None, None, :],
-            position_ids=at.unsqueeze(1),
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         )
-        for row, token in zip(active, out.logits[:, -1].argmax(-1).tolist(), strict=True):
+        for row, token in zip(active, out.logits[: len(active), -1].argmax(-1).tolist(), strict=True):
             row.tokens.append(token)
 
     def _finish(self, row: _Row) -> Finish | None:

@@ -107,7 +107,9 @@ def readme_table(results_dir: Path) -> str:
             for model, figures in models:
                 if figures:
                     asked = f"{split} ({test['prompt']}, {test['constraint']})"
-                    rows.append([model, asked, *(full(figures[name], name) for name in shown_metrics)])
+                    row = [model, asked, *(full(figures[name], name) for name in shown_metrics)]
+                    if row not in rows:  # the same base, asked the same for another model
+                        rows.append(row)
     if not rows:
         return "No results have been published yet."
     return markdown_table(["model", "test set (prompt, decoding)", *(LABELS[name] for name in shown_metrics)], rows)
