@@ -1,4 +1,4 @@
-"""The training benchmark, on a base of a few thousand parameters: every peer runs, and a failed one is a sentence."""
+"""The benchmarks of training, on a base of a few thousand parameters; what cannot be run is a sentence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def train_peers(*arguments: object) -> tuple[int, Any, str]:
+    return benchmark("train_peers.py", "--json", *arguments)
+
+
+def benchmark(script: str, *arguments: object) -> tuple[int, Any, str]:
     """(exit code, the JSON on standard output, standard error)."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "train_peers.py"), "--json", *map(str, arguments)]
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert "Traceback" not in ended.stderr
@@ -72,3 +76,17 @@ def test_data_that_cannot_be_read_ends_it(tiny_folder: Path, tmp_path: Path) -> 
     code, record, errors = train_peers("--base", tiny_folder, "--data", tmp_path / "none.jsonl")
     assert (code, record) == (2, None)
     assert errors.strip().splitlines()[-1].startswith("train_peers: ")
+
+
+def test_kills_leave_the_same_adapter(recipe_file: Path) -> None:
+    """Two of them, at moments of its choice."""
+    code, record, errors = benchmark("kills.py", recipe_file, "--kills", 2, "--seed", 1)
+    assert code == 0, errors
+    assert record["same"] and record["sha256"][0] == record["sha256"][1]
+    assert record["kills"] == len(record["at_line"]) == 2
+
+
+def test_kills_of_no_recipe_is_a_sentence(tmp_path: Path) -> None:
+    code, record, errors = benchmark("kills.py", tmp_path / "none.yaml")
+    assert (code, record) == (2, None)
+    assert errors.startswith("kills: ") and "none.yaml" in errors

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slmbench import memory, pipeline
+from slmbench import memory, models, pipeline
 from slmbench.core import BadInput
 from slmbench.files import read_jsonl_tolerant
 from slmbench.metrics import METRICS, PROPORTIONS
@@ -216,27 +216,66 @@ def test_an_interrupt_is_one_sentence(
     assert said.endswith(f"slmbench: {sentence}\n")
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="a small disk needs root to mount")
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A real disk of the size asked for."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a small disk needs root to mount")
+    folder = tmp_path / "small"
+
+    def mounted(size: str) -> Path:
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False).returncode:
+            pytest.skip("mounting is not allowed here")
+        return folder
+
+    yield mounted
+    if folder.is_mount():
+        subprocess.run(["umount", folder], check=True)
+
+
+FULL = "the disk is full: free some space and give the same command again"
+
+
 def test_a_full_disk_stops_with_a_sentence_and_loses_nothing(
-    finished: Path, recipe_file: Path, tmp_path: Path, start: Callable[..., Any]
+    finished: Path, recipe_file: Path, tmp_path: Path, start: Callable[..., Any], small_disk: Callable[[str], Path]
 ) -> None:
-    """A real disk of 128 KiB: the run breaks off while it writes, and ends as ever once there is room."""
-    runs = tmp_path / "small"
-    runs.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(runs)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        process = start("train", recipe_file, "--runs", runs)
-        assert process.wait() == 1
-        said = (tmp_path / "stderr").read_text()
-        assert "Traceback" not in said
-        assert "the disk is full: free some space and give the same command again" in said
-        subprocess.run(["mount", "-o", "remount,size=64m", str(runs)], check=True)
-        assert start("train", recipe_file, "--runs", runs).wait() == 0, (tmp_path / "stderr").read_text()
-        assert adapter(runs / "tiny") == adapter(finished)
-    finally:
-        subprocess.run(["umount", str(runs)], check=True)
+    """The run breaks off while it writes, and ends as ever once there is room."""
+    runs = small_disk("128k")
+    process = start("train", recipe_file, "--runs", runs)
+    assert process.wait() == 1
+    said = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in said
+    assert FULL in said
+    subprocess.run(["mount", "-o", "remount,size=64m", str(runs)], check=True)
+    assert start("train", recipe_file, "--runs", runs).wait() == 0, (tmp_path / "stderr").read_text()
+    assert adapter(runs / "tiny") == adapter(finished)
+
+
+def test_a_disk_that_fills_up_leaves_an_adapter_that_loads(
+    recipe_file: Path, recipe: Any, tmp_path: Path, start: Callable[..., Any], small_disk: Callable[[str], Path]
+) -> None:
+    """Something else fills the disk behind the first epoch."""
+    runs = small_disk("8m")
+    command = ["train", recipe_file, "--runs", runs, "--set", "train.epochs=12"]
+    process = start(*command)
+    best, filler = runs / "tiny" / "adapter_best", runs / "filler"
+    deadline = time.monotonic() + 120
+    while not best.exists():
+        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "stderr").read_text()
+        time.sleep(0.0005)
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as out:
+        while out.write(bytes(4096)):
+            pass
+    assert process.wait(60) == 1
+    said = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in said
+    assert FULL in said
+    base = models.find(recipe.base)
+    model = models.load_adapter(models.load_model(base), best, base)
+    assert any(p.any() for name, p in model.named_parameters() if "lora_B" in name)
+    filler.unlink()
+    assert start(*command).wait() == 0, (tmp_path / "stderr").read_text()
 
 
 # ---- verbs over finished runs

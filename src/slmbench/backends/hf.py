@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from slmbench.core import Completion, Finish, Request, SlmbenchError
+from slmbench.kernels import causal_attention
 from slmbench.memory import give_back, out_of_memory, peak_rss_gib
 from slmbench.progress import say
 
@@ -72,19 +73,15 @@ def row_attention(
     query [rows, heads, new, head_dim], key and value [rows, kv_heads, positions, head_dim] give
     [rows, new, heads, head_dim]. Query rows beyond those with keys are of nothing, and give nothing.
     """
-    heads, new, width = query.shape[1:]
+    if query.shape[2] > 1 or attention_mask is None:
+        return causal_attention(module, query, key, value, None, scaling)
+    # The heads that share a key head become that key head's queries: the same sums, a third of the memory traffic.
+    active, shared, width = len(key), key.shape[1], query.shape[3]
+    grouped = query[:active].reshape(active, shared, -1, width)
     attend = torch.nn.functional.scaled_dot_product_attention
-    if new == 1 and attention_mask is not None:
-        # The heads that share a key head become that key head's queries: the same sums, a third of the memory traffic.
-        active = len(key)
-        grouped = query[:active].reshape(active, key.shape[1], heads // key.shape[1], width)
-        out = query.new_zeros(query.shape)
-        out[:active] = attend(grouped, key, value, attn_mask=attention_mask, scale=scaling).reshape(
-            active, heads, 1, -1
-        )
-    else:
-        out = attend(query, key, value, is_causal=new > 1, scale=scaling, enable_gqa=heads != key.shape[1])
-    return out.transpose(1, 2).contiguous(), None
+    out = query.new_zeros(len(query), 1, query.shape[1], width)
+    out[:active, 0] = attend(grouped, key, value, attn_mask=attention_mask, scale=scaling).reshape(active, -1, width)
+    return out, None
 
 
 @dataclass
@@ -120,6 +117,7 @@ class HfBackend:
         self.batch_tokens, self.rows = batch_tokens, rows
         self.height = 1 if rows == 1 else max(MAX_ROWS, rows or 0)
         """Rows of a step's matrix products."""
+        model.get_output_embeddings().register_forward_pre_hook(_own_strides)
         configured = model.generation_config.eos_token_id
         configured = configured if isinstance(configured, list) else [configured]
         # Padding is an end-of-document token in these vocabularies: a base model ends with it, and no JSON contains it.
@@ -189,14 +187,15 @@ class HfBackend:
         device = self.model.device
         at = torch.tensor([row.position for row in active], device=device)
         cache.at, cache.span = at, int(at.max()) + 1
-        visible = torch.arange(cache.span, device=device).unsqueeze(0) <= at.unsqueeze(1)
+        hidden = torch.arange(cache.span, device=device).unsqueeze(0) > at.unsqueeze(1)
+        mask = torch.zeros(hidden.shape, dtype=self.model.dtype, device=device).masked_fill_(hidden, float("-inf"))
         ids = torch.zeros(self.height, 1, dtype=torch.long, device=device)
         positions = torch.zeros_like(ids)
         ids[: len(active), 0] = torch.tensor([row.tokens[-1] for row in active], device=device)
         positions[: len(active), 0] = at
         out = self.model(
             input_ids=ids,
-            attention_mask=visible[:, None, None, :],
+            attention_mask=mask[:, None, None, :],
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
@@ -222,6 +221,11 @@ class HfBackend:
             total_s=time.perf_counter() - row.started,
             batch=rows,
         )
+
+
+def _own_strides(module: torch.nn.Module, given: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """A prompt's last position with strides of its own: with the prompt's, torch copies the whole output matrix."""
+    return (given[0].clone(memory_format=torch.contiguous_format),)
 
 
 def _room(request: Request) -> int:
