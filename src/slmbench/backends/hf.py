@@ -2,8 +2,8 @@
 
 Each prompt is read alone and each row keeps its own place in the key-value cache, so a row never sees padding or its
 neighbours; a row that ends makes room for the next at once. What a row writes does not depend on how many are decoded
-beside it: a step's matrix products always have the same height, with rows of nothing in the empty places, because a
-product of another height rounds otherwise.
+beside it: a step's matrix products always have the same height, with rows of nothing in the empty places, and its
+attention an even width, because products of other sizes round otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from slmbench.budget import even
 from slmbench.core import Completion, Finish, Request, SlmbenchError
 from slmbench.kernels import causal_attention
 from slmbench.memory import give_back, out_of_memory, peak_rss_gib
@@ -28,12 +29,13 @@ class RowCache:
     """Keys and values [rows, kv_heads, positions, head_dim] of every layer; each row is filled to its own length."""
 
     def __init__(self, rows: int, positions: int) -> None:
-        self.rows, self.positions = rows, positions
+        self.rows, self.positions = rows, even(positions)
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.at: torch.Tensor | None = None
         """Where the next key of each active row goes; None while one row's prompt is read."""
         self.row = 0
         self.span = 0
+        """Positions that are looked at: even, because attention over an odd number rounds in another order."""
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any
@@ -186,7 +188,7 @@ class HfBackend:
         """One new token for every active row."""
         device = self.model.device
         at = torch.tensor([row.position for row in active], device=device)
-        cache.at, cache.span = at, int(at.max()) + 1
+        cache.at, cache.span = at, even(int(at.max()) + 1)
         hidden = torch.arange(cache.span, device=device).unsqueeze(0) > at.unsqueeze(1)
         mask = torch.zeros(hidden.shape, dtype=self.model.dtype, device=device).masked_fill_(hidden, float("-inf"))
         ids = torch.zeros(self.height, 1, dtype=torch.long, device=device)
