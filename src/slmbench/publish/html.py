@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 200, 42, 10, 10, 34
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 200, 52, 16, 10, 34
 Point = tuple[float, float]
 
 
@@ -55,11 +55,13 @@ class Axes:
     """A chart's frame: maps values to the drawing and holds the tick marks of both axes."""
 
     def __init__(self, x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> None:
-        self.x_ticks, self.y_ticks = ticks(min(x), max(x)), ticks(min(0.0, *y), max(y))
+        marks, self.y_ticks = ticks(min(x), max(x)), ticks(min(0.0, *y), max(y))
+        self.low, self.high = (min(x), max(x)) if min(x) < max(x) else (marks[0], marks[-1])
+        self.x_ticks = [t for t in marks if self.low <= t <= self.high]
         self.x_label, self.y_label = x_label, y_label
 
     def x(self, value: float) -> float:
-        share = (value - self.x_ticks[0]) / (self.x_ticks[-1] - self.x_ticks[0])
+        share = (value - self.low) / (self.high - self.low)
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     def y(self, value: float) -> float:
