@@ -335,3 +335,15 @@ def test_passes_are_as_few_as_can_be() -> None:
     assert len(packed(rows, 10**6)) == 1
     assert packed(rows, 60) == packed(rows[::-1], 60)
     assert packed([], 60) == []
+
+
+def test_holes_are_given_back_once_buffers_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = LlamaStep(made())
+    given: list[None] = []
+    monkeypatch.setattr(llama, "give_back", lambda: given.append(None))
+    counts = []
+    for lengths in ((9, 4), (9, 4), (60, 33), (60, 33), (9, 4)):
+        step.loss_and_gradients(rows_of(lengths), 1.0)
+        counts.append(len(given))
+    first = counts[0]
+    assert counts == [first, first, first + 1, first + 1, first + 1]

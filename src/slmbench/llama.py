@@ -127,14 +127,22 @@ class Workspace:
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.buffers: dict[str, torch.Tensor] = {}
+        self.grown = False
+        """Whether a buffer was replaced by a larger one since `settle`."""
 
     def get(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         """An uninitialised tensor of this shape; the next call with the same name takes it back."""
         size = math.prod(shape)
         if name not in self.buffers or self.buffers[name].numel() < size:
-            self.buffers.pop(name, None)
+            self.grown |= self.buffers.pop(name, None) is not None
             self.buffers[name] = torch.empty(size, dtype=dtype or self.dtype)
         return self.buffers[name][:size].view(shape)
+
+    def settle(self) -> None:
+        """Give back the holes that smaller buffers left: the larger ones do not fit into them."""
+        if self.grown:
+            give_back()
+        self.grown = False
 
 
 @dataclass
@@ -307,6 +315,7 @@ class LlamaStep:
             if self.recompute:
                 self._forward(layer, keep["input"], batch, turn, (place, keep))
             gradient = self._backward(layer, (place, keep), gradient, batch, turn)
+        self.work.settle()
         return total
 
     def _turn(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
