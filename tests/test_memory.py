@@ -142,3 +142,8 @@ def test_a_limit_lets_large_allocations_fail() -> None:
 
 def test_giving_memory_back_is_harmless() -> None:
     memory.give_back()
+
+
+def test_room_for_an_allocation() -> None:
+    assert memory.has_room(2**20)
+    assert not memory.has_room(2**60)

@@ -386,3 +386,19 @@ def test_smaller_passes_outlive_a_stop(trainer: Any, dropout: float, capsys: pyt
     assert again.step.recompute
     assert figures["pass_tokens"] == again.budget == whole.budget
     assert end_equal(again, whole)
+
+
+@both
+def test_where_memory_is_short_for_a_save_the_passes_give_theirs(
+    trainer: Any, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is that of ample memory: only buffers are given."""
+    ample, short = trainer("ample", dropout=dropout), trainer("short", dropout=dropout)
+    ample.run()
+    given: list[None] = []
+    release = short.step.release
+    monkeypatch.setattr(short.step, "release", lambda: (given.append(None), release()))
+    monkeypatch.setattr(train, "has_room", lambda size: size < 6 * short.flat.nbytes)
+    short.run()
+    assert len(given) > short.updates  # every save, checkpoint_seconds being 0, and the end
+    assert end_equal(ample, short)

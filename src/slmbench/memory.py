@@ -138,6 +138,15 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def has_room(size: int) -> bool:
+    """Whether so many bytes can be allocated now; none of them is touched."""
+    try:
+        bytearray(size)
+    except MemoryError:
+        return False
+    return True
+
+
 def limit_data(limit: int) -> None:
     """Let allocations fail that would take this process over `limit` bytes of resident memory, where the system can.
 

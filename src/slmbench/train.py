@@ -23,12 +23,15 @@ from slmbench.config import Recipe
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.llama import LlamaStep, unsupported
-from slmbench.memory import GIB, out_of_memory, peak_rss_gib, precision
+from slmbench.memory import GIB, has_room, out_of_memory, peak_rss_gib, precision
 from slmbench.padded import PaddedStep
 from slmbench.progress import progress, say
 from slmbench.runs import check_stop, stopping
 from slmbench.template import Encoded
 from slmbench.trackers import Trackers
+
+SPARE = 32 * 2**20
+"""Bytes beside what is written, for everything else that a save allocates."""
 
 
 def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, update_examples: int) -> list[list[Encoded]]:
@@ -163,6 +166,7 @@ class Trainer:
                     self.save()
                     saved = time.monotonic()
                     check_stop()
+        self.step.release()
         return self.figures()
 
     def validate(self, epoch: int, record: Callable[[dict[str, Any]], None]) -> None:
@@ -172,6 +176,7 @@ class Trainer:
         if self.best is None or value < self.best:
             self.best = value
             if self.on_best and self.accelerator.is_main_process:
+                self.make_room()
                 self.on_best()
 
     def update(self, examples: Sequence[Encoded], update: int) -> dict[str, float]:
@@ -249,10 +254,19 @@ class Trainer:
             "peak_gpu_memory_gib": None if gpu is None else round(gpu, 3),
         }
 
+    def make_room(self) -> None:
+        """Give the passes' buffers back where memory is too short for a save.
+
+        What is saved is copied first, and safetensors ends the process where it cannot allocate.
+        """
+        if not has_room(6 * self.flat.nbytes + SPARE):
+            self.step.release()
+
     def save(self) -> None:
         """Write the whole state: the first process does."""
         if not self.accelerator.is_main_process:
             return
+        self.make_room()
         state = self.optimizer.state[self.flat]
         position: dict[str, Any] = {
             "done": self.done,
