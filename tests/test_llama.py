@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapters import clear, gradients
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,16 +67,6 @@ def plain(model: Any, rows: Sequence[Encoded]) -> float:
         loss.backward()
         total += float(loss.detach())
     return total
-
-
-def gradients(model: Any) -> dict[str, torch.Tensor]:
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def clear(model: Any) -> None:
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.grad.zero_()
 
 
 def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapters import clear, gradients
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,16 +30,6 @@ def grown(model: Any) -> Any:
             if "lora_B" in name:
                 parameter.normal_(std=0.05)
     return model
-
-
-def gradients(model: Any) -> dict[str, torch.Tensor]:
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def clear(model: Any) -> None:
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.grad.zero_()
 
 
 @pytest.fixture

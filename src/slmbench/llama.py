@@ -252,8 +252,7 @@ class LlamaStep:
         self.final_norm = base.model.norm.weight.detach().float()
         self.epsilon = config.rms_norm_eps
         self.heads, self.shared = config.num_attention_heads, config.num_key_value_heads
-        self.head = self.embedding.shape[1] // self.heads
-        self.head = getattr(config, "head_dim", None) or self.head
+        self.head = getattr(config, "head_dim", None) or self.embedding.shape[1] // self.heads
         self.inverse = base.model.rotary_emb.inv_freq.detach().float()
         self.dtype = self.embedding.dtype
         self.layers = [self._layer(layer) for layer in base.model.layers]
@@ -281,7 +280,7 @@ class LlamaStep:
         return packed(rows, budget)
 
     def release(self) -> None:
-        """Give memory back after it ran out."""
+        """Give the buffers back; the next pass takes new ones."""
         self.work.buffers.clear()
         give_back()
 
@@ -441,7 +440,7 @@ class LlamaStep:
         """A batched product that the next one overwrites."""
         return torch.bmm(left, right, out=self.work.get("product", len(left), left.shape[1], right.shape[2]))
 
-    def _blocks(self, ends: Sequence[int], name: str) -> Iterator[tuple[int, int, list[Block]]]:
+    def _blocks(self, ends: Sequence[int], name: str) -> list[tuple[int, int, list[Block]]]:
         """(begin, end, blocks) of every row; the softmax of all short rows is kept in the buffer of this name."""
         rows: list[tuple[int, int, list[Block]]] = []
         at = 0
@@ -454,7 +453,7 @@ class LlamaStep:
                 blocks = [Block(i, min(i + ATTENTION_BLOCK, n), None) for i in range(0, n, ATTENTION_BLOCK)]
             rows.append((begin, end, blocks))
         self.work.get(name, at)
-        return iter(rows)
+        return rows
 
     def _room(self, block: Block, name: str) -> torch.Tensor:
         """Where a block's softmax is: [shared, heads / shared * queries, keys]."""
