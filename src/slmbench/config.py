@@ -93,7 +93,7 @@ class Evaluation:
     """Key-value positions held at once: rows x (prompt + budget)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     latency_rows: int = 8
-    """Rows of each model on the first test set that are run again one at a time, for latency and first-token time."""
+    """Rows of the first test set that the tuned model answers again one at a time, for latency and first-token time."""
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,8 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     asked = [name for name in (splits or plan.tests) if kind == "tuned" or plan.test(name).base]
     wanted = [name for name in asked if not plan.run.done(f"{kind}/{name}")]
     first, settings = next(iter(plan.tests)), plan.recipe.evaluate
-    timed = settings.latency_rows > 0 and first in asked and not plan.run.done(f"{kind}/latency")
+    # The base decodes at the same speed and only writes for longer: its latency would say nothing.
+    timed = settings.latency_rows > 0 and kind == "tuned" and first in asked and not plan.run.done("tuned/latency")
     if not wanted and not timed:
         return
     from slmbench.backends.hf import HfBackend
@@ -240,14 +241,14 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
         with plan.run.stage(f"{kind}/{name}", len(split.examples)):
             evaluate(plan.task, many, split.examples, split.encoded, settings, path, f"{kind} {name}")
     if timed:
-        split, path = plan.tests[first], plan.run.folder / kind / f"{first}.timed.jsonl"
+        split, path = plan.tests[first], plan.run.folder / "tuned" / f"{first}.timed.jsonl"
         rows = spread(len(split.examples), settings.latency_rows)
-        with plan.run.stage(f"{kind}/latency"):
+        with plan.run.stage("tuned/latency"):
             # A warm-up: the first answer of a process pays for allocations that no later one does.
             list(single.generate([replace(request(split.encoded[0], settings), max_new_tokens=8)]))
             evaluate(
                 plan.task, single, [split.examples[i] for i in rows], [split.encoded[i] for i in rows], settings,
-                path, f"{kind} one at a time",
+                path, "tuned one at a time",
             )  # fmt: skip
     note_memory(plan)
     del model, many, single
@@ -268,12 +269,11 @@ def note_memory(plan: Plan) -> None:
 
 
 def samples_of(folder: Path, split: str) -> dict[str, list[Sample]]:
-    """The stored samples of one test set: `tuned`, and `base`, `timed`, `base_timed` where they were taken."""
+    """The stored samples of one test set: `tuned`, and `base` and `timed` where they were taken."""
     places = {
         "tuned": f"tuned/{split}.jsonl",
         "base": f"base/{split}.jsonl",
         "timed": f"tuned/{split}.timed.jsonl",
-        "base_timed": f"base/{split}.timed.jsonl",
     }
     found = {stage: read_jsonl_tolerant(folder / place) for stage, place in places.items()}
     return {stage: samples for stage, samples in found.items() if samples}
@@ -290,7 +290,6 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
             parts.get("base"),
             compare(parts["base"], parts["tuned"]) if "base" in parts else None,
             parts.get("timed"),
-            parts.get("base_timed"),
         )
         for name, parts in samples.items()
     }

@@ -13,7 +13,7 @@ from slmbench.metrics import SLICE_KEYS, Sample, latency, score_output, slices, 
 from slmbench.schema import strict_loads
 
 Record = dict[str, Any]
-# Splits -> stages ("tuned", "base", and "timed", "base_timed" for those run one at a time) -> samples.
+# Splits -> stages ("tuned", "base", and "timed" for those that the adapter answered one at a time) -> samples.
 SamplesBySplit = Mapping[str, Mapping[str, Sequence[Sample]]]
 
 
@@ -81,12 +81,11 @@ def split_record(
     base: Sequence[Sample] | None = None,
     comparison: Mapping[str, Any] | None = None,
     timed: Sequence[Sample] | None = None,
-    base_timed: Sequence[Sample] | None = None,
 ) -> Record:
     """The figures of one test split.
 
-    `prompt` is the prompt style; `comparison` is `compare(base, tuned)`; `timed` and `base_timed` are the samples that
-    were taken one at a time to measure latency, by default the samples themselves. Raises BadInput where samples were
+    `prompt` is the prompt style; `comparison` is `compare(base, tuned)`; `timed` are the samples that
+    were taken one at a time to measure latency, by default `tuned`. Raises BadInput where samples were
     decoded under different constraints, which may not share a row.
     """
     constraints = {sample["constraint"] for sample in (*tuned, *(base or ()))}
@@ -101,7 +100,7 @@ def split_record(
         "base_slices": {key: slices(base, key) for key in SLICE_KEYS} if base else None,
         "comparison": dict(comparison) if comparison else None,
         "latency": timing(tuned, timed),
-        "base_latency": timing(base, base_timed) if base else None,
+        "base_latency": latency(base) if base else None,
     }
 
 

@@ -31,9 +31,9 @@ def report(
 ) -> str:
     """The whole page.
 
-    `samples` are split -> {"tuned": [...], "base": [...], "timed": [...], "base_timed": [...]}, all but `tuned`
-    optional; `examples` are split -> the documents; `history` the rows of the training's `history.jsonl`; `hardware`
-    the run's samples as `monitor.read_lines` gives them.
+    `samples` are split -> {"tuned": [...], "base": [...], "timed": [...]}, all but `tuned` optional; `examples` are
+    split -> the documents; `history` the rows of the training's `history.jsonl`; `hardware` the run's samples as
+    `monitor.read_lines` gives them.
     """
     sections = [
         header(record),
@@ -193,18 +193,11 @@ def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
         histogram("Prompt length", {"tuned": [s["prompt_tokens"] for s in tuned]}, "tokens"),
         histogram("Output length", {"tuned": [s["output_tokens"] for s in tuned]}, "tokens"),
     ]
-    single = {
-        name: [
-            s["total_s"]
-            for stages in samples.values()
-            for s in stages.get(timed, stages.get(name, ()))
-            if s["batch"] == 1
-        ]
-        for name, timed in (("base", "base_timed"), ("tuned", "timed"))
-    }
-    single = {name: seconds for name, seconds in single.items() if seconds}
-    if single:
-        charts.append(histogram("Latency of one document, batch 1", single, "seconds"))
+    timed = [
+        s["total_s"] for stages in samples.values() for s in stages.get("timed", stages["tuned"]) if s["batch"] == 1
+    ]
+    if timed:
+        charts.append(histogram("Latency of one document, batch 1", {"tuned": timed}, "seconds"))
     rows = [
         [f"{split}, {name}", *(seconds(test[key][p]) for p in LATENCIES), *rate(test[key])]
         for split, test in record["tests"].items()
