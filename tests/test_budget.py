@@ -23,7 +23,7 @@ SMOLLM2_135M = Shape(
     parameters=134_515_008, layers=30, hidden=576, intermediate=1536, heads=9, kv_heads=3, vocab=49_152, head=64
 )
 WORK = Training(SMOLLM2_135M, "bf16", 16, PROJECTIONS, by_hand=True)
-PASSES = [[300, 250, 200], [350, 320], [128] * 6]
+PASSES = [[(n, n) for n in lengths] for lengths in [[300, 250, 200], [350, 320], [128] * 6]]
 
 
 def adapted(config: Any, targets: tuple[str, ...], rank: int, dropout: float = 0.0) -> Any:
@@ -80,19 +80,24 @@ def test_the_constants_are_those_of_the_code() -> None:
 # ---- bytes of training
 
 
+@pytest.mark.parametrize("begin", [0, 18])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("lengths", [[220, 210, 200, 150, 60], [384, 300], [385, 200], [900, 30, 20]])
 @pytest.mark.parametrize(
     ("sizes", "kind"), [({}, torch.float32), ({"head_dim": 32, "num_key_value_heads": 1}, torch.bfloat16)]
 )
 def test_buffers_are_as_large_as_foretold(
-    tiny: Any, lengths: list[int], recompute: bool, sizes: dict[str, int], kind: torch.dtype
+    tiny: Any, lengths: list[int], recompute: bool, begin: int, sizes: dict[str, int], kind: torch.dtype
 ) -> None:
     """The tiny base, deeper and wider; the rest is for what lives within one operation."""
     config = tiny_config(tiny, num_hidden_layers=24, hidden_size=96, intermediate_size=256, **sizes)
     step = llama.LlamaStep(adapted(config, PROJECTIONS, 4).to(kind))
     step.recompute = recompute
-    rows = [Encoded(f"{n}", (5,) * n, n // 4) for n in lengths]
+    begins = (5,) * begin
+    rows = [
+        Encoded(f"{n}", (*begins, *(7 + i for _ in range(n - begin))), max(n // 4, begin + 1))
+        for i, n in enumerate(lengths)
+    ]
     step.loss_and_gradients(rows, 1.0)
     step.loss(rows)
     real = sum(t.numel() * t.element_size() for t in (*step.work.buffers.values(), step.future))
@@ -100,7 +105,8 @@ def test_buffers_are_as_large_as_foretold(
         budget.shape_of(config.to_dict(), tiny.parameters), "fp32" if kind == torch.float32 else "bf16", 4,
         PROJECTIONS, by_hand=True,
     )  # fmt: skip
-    parts = training_bytes(work, [lengths[1:], lengths, lengths[:1]], recompute=recompute)
+    passes = [llama.sizes(part) for part in (rows[1:], rows, rows[:1])]
+    parts = training_bytes(work, passes, recompute=recompute)
     foretold = sum(parts[name] for name in ("activations", "attention", "working buffers", "logits"))
     assert (0.8 if recompute else 0.9) < real / foretold <= 1
 
@@ -132,7 +138,7 @@ def test_autograd_keeps_what_is_foretold(tiny: Any, precision: Any, dropout: flo
         work = Training(
             budget.shape_of(config.to_dict(), tiny.parameters), precision, 4, PROJECTIONS, False, dropout=dropout > 0
         )
-        parts = training_bytes(work, [[160]])
+        parts = training_bytes(work, [[(160, 160)]])
         return sum(t.untyped_storage().nbytes() for t in held.values()), parts["activations"] + parts["attention"]
 
     (real_two, two), (real_three, three) = kept(2), kept(3)
@@ -146,8 +152,8 @@ def test_bytes_follow_the_work(by_hand: bool, device: str) -> None:
     one = training_bytes(work, PASSES)
     assert one["total"] == sum(value for key, value in one.items() if key not in ("loading, before", "total"))
     assert min(one.values()) >= 0
-    assert training_bytes(work, [*PASSES, [400, 350, 300]])["total"] > one["total"]
-    assert training_bytes(work, [[600]])["total"] < training_bytes(work, [[1200]])["total"]
+    assert training_bytes(work, [*PASSES, [(400, 400), (350, 350), (300, 300)]])["total"] > one["total"]
+    assert training_bytes(work, [[(600, 600)]])["total"] < training_bytes(work, [[(1200, 1200)]])["total"]
     assert training_bytes(replace(work, rank=64), PASSES)["total"] > one["total"]
     assert training_bytes(replace(work, precision="fp32"), PASSES)["total"] > one["total"]
     again = training_bytes(work, PASSES, recompute=True)

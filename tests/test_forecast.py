@@ -66,11 +66,9 @@ def test_passes_are_halved_then_layers_computed_again_then_it_does_not_fit(plan:
 def test_passes_are_those_of_the_training(plan: Plan) -> None:
     small, large = passes(plan, 1, True), passes(plan, 10**6, True)
     lengths = sorted(len(row.ids) for row in plan.train.encoded)
-    assert (
-        sorted(n for group in small for n in group)
-        == sorted(n for group in large for n in group)
-        == sorted(lengths * 2)
-    )
+    assert sorted(own for group in small for own, _ in group) == sorted(lengths * 2)
+    assert sorted({seen for group in large for _, seen in group} - set(lengths))  # what rows begin with
+    assert sum(own for group in large for own, _ in group) < sum(lengths * 2)
     assert {len(group) for group in small} == {1}
     assert len(large) == 10  # as many as updates
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slmbench import llama, models
 from slmbench.config import PROJECTIONS
-from slmbench.llama import LlamaStep, packed, unsupported
+from slmbench.llama import LlamaStep, pack, packed, unsupported
 from slmbench.template import Encoded
 from slmbench.train import flatten
 
@@ -55,6 +55,21 @@ def rows_of(lengths: Sequence[int]) -> list[Encoded]:
         Encoded(f"{i}", tuple(torch.randint(VOCABULARY, (n,), generator=random).tolist()), max(1, n // 3))
         for i, n in enumerate(lengths)
     ]
+
+
+def family(*shape: tuple[str, int, int], seed: int = 2) -> list[Encoded]:
+    """Rows by what they begin with: "ab" begins as "a" and "abc" do. Each letter is 9 tokens; then (prompt, answer)."""
+    random = torch.Generator().manual_seed(seed)
+
+    def some(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(VOCABULARY, (count,), generator=random).tolist())
+
+    letters = {letter: some(9) for letter in "abcdef"}
+    rows = []
+    for i, (name, prompt, answer) in enumerate(shape):
+        begins = tuple(token for letter in name for token in letters[letter])
+        rows.append(Encoded(f"{i}", begins + some(prompt + answer), len(begins) + prompt))
+    return rows
 
 
 def plain(model: Any, rows: Sequence[Encoded]) -> float:
@@ -120,6 +135,58 @@ def test_loss_and_gradients_are_those_of_autograd(
     for name, gradient in expected.items():
         assert float(gradient.norm()) > 0, name
         assert float((got[name] - 0.25 * gradient).norm()) < 1e-4 * 0.25 * float(gradient.norm()), name
+
+
+FAMILIES = {
+    "one beginning": (("a", 2, 3), ("a", 1, 1), ("a", 12, 9)),
+    "one and strangers": (("a", 2, 3), ("b", 3, 3), ("a", 30, 2), ("", 4, 4)),
+    "beginnings of beginnings": (("ab", 1, 3), ("abc", 2, 6), ("a", 5, 4), ("abcd", 3, 1), ("abc", 1, 1), ("e", 1, 2)),
+    "the same prompt": (("abc", 0, 3), ("abc", 0, 3), ("abc", 0, 12)),
+    "many": tuple(("f", n % 3 + 1, n % 5 + 1) for n in range(12)),
+}
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("shape", FAMILIES.values(), ids=FAMILIES)
+def test_what_rows_begin_with_is_there_once(
+    shape: tuple[tuple[str, int, int], ...], recompute: bool, small: bool, request: pytest.FixtureRequest
+) -> None:
+    """Loss and gradients are those of rows that are computed one by one."""
+    if small:
+        request.getfixturevalue("small_blocks")
+    model, twin, rows = made(), made(), family(*shape)
+    expected = plain(twin, rows)
+    step = LlamaStep(model)
+    step.recompute = recompute
+    assert pack(rows).shared > 0
+    assert step.loss_and_gradients(rows, 1.0) == pytest.approx(expected, rel=1e-5)
+    assert step.loss(rows) == pytest.approx(expected, rel=1e-5)
+    got = gradients(model)
+    for name, gradient in gradients(twin).items():
+        assert float((got[name] - gradient).norm()) < 1e-4 * float(gradient.norm()), name
+
+
+@given(st.lists(st.tuples(st.text("ab", max_size=4), st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=8))
+def test_segments_hold_every_row(shape: list[tuple[str, int, int]]) -> None:
+    rows = family(*((name, max(prompt, 1 - len(name)), answer) for name, prompt, answer in shape))
+    batch = pack(rows)
+    ids = batch.ids.tolist()
+    found = []
+    for segment in batch.segments:
+        parts = [*segment.before, (segment.begin, segment.end)]
+        whole = [token for begin, end in parts for token in ids[begin:end]]
+        positions = [place for begin, end in parts for place in batch.positions[begin:end].tolist()]
+        assert positions == list(range(len(whole)))
+        assert all(end <= batch.shared for _, end in segment.before)
+        if segment.begin >= batch.shared:
+            found.append(tuple(whole))
+    assert sorted(found) == sorted(row.ids for row in rows)
+    wanted = [label for row in sorted(rows, key=lambda r: r.ids) for label in row.ids[row.prompt_tokens :]]
+    assert sorted(batch.labels.tolist()) == sorted(wanted)
+    assert batch.picks.min() >= batch.shared and len(set(batch.picks.tolist())) == len(batch.labels)
+    follow = {pick: label for pick, label in zip(batch.picks.tolist(), batch.labels.tolist(), strict=True)}
+    assert all(ids[pick + 1] == label for pick, label in follow.items())
 
 
 @pytest.mark.parametrize("lengths", [(2,), (5, 5), (40,), (3, 30, 17), (2,) * 9])

@@ -123,8 +123,12 @@ def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
     )
 
 
-def training_bytes(work: Training, passes: Sequence[Sequence[int]], *, recompute: bool = False) -> dict[str, int]:
-    """Bytes by part, and `total`, of a training whose passes hold rows of these lengths.
+Passes = Sequence[Sequence[tuple[int, int]]]
+"""Of every pass, for every run of tokens in it: how many they are, and how many tokens the last of them looks at."""
+
+
+def training_bytes(work: Training, passes: Passes, *, recompute: bool = False) -> dict[str, int]:
+    """Bytes by part, and `total`, of a training of such passes.
 
     AdamW keeps four fp32 values an adapter parameter: itself, its gradient, two moments. A checkpoint is written from a
     copy of three of them.
@@ -144,13 +148,13 @@ def training_bytes(work: Training, passes: Sequence[Sequence[int]], *, recompute
     return {**parts, "loading, before": loading, "total": max(total, loading)}
 
 
-def _by_hand(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -> dict[str, int]:
+def _by_hand(work: Training, passes: Passes, recompute: bool) -> dict[str, int]:
     """The buffers of llama.py, each as large as the largest pass makes it."""
     s, width = work.shape, width_of(work.precision)
     h, i, q, kv, r = s.hidden, s.intermediate, s.q_width, s.kv_width, work.rank
-    tokens = even(max(sum(lengths) for lengths in passes))
-    longest = max(max(lengths) for lengths in passes)
-    squares = max(sum(n * even(n) for n in lengths if n <= WHOLE_ROW) for lengths in passes) * s.heads
+    tokens = even(max(sum(own for own, _ in runs) for runs in passes))
+    longest = max(seen for runs in passes for _, seen in runs)
+    squares = max(sum(own * even(seen) for own, seen in runs if seen <= WHOLE_ROW) for runs in passes) * s.heads
     layer = (h + 3 * r) + (q + 2 * kv) + (q + r) + h + (h + 2 * r) + 2 * i + (i + r) + h
     kept = tokens * (s.layers * h + layer) if recompute else tokens * s.layers * layer
     kept += EVEN * (q + 2 * kv) * (1 if recompute else s.layers)
@@ -161,15 +165,15 @@ def _by_hand(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -
     return {
         "activations": kept * width,
         "attention": (softmax + s.heads * (max(whole, again) + again)) * width,
-        "working buffers": tokens * (shared * width + 4 * h * 4),
+        "working buffers": tokens * (shared * width + 4 * h * 4) + longest * 2 * kv * (width + 2 * 4),
         "logits": LOSS_ROWS * 3 // 2 * s.vocab * width + SOFTMAX_ROWS * s.vocab * 4 + tokens * h * (2 * width + 12),
     }
 
 
-def _by_autograd(work: Training, passes: Sequence[Sequence[int]], recompute: bool) -> dict[str, int]:
+def _by_autograd(work: Training, passes: Passes, recompute: bool) -> dict[str, int]:
     s, width = work.shape, width_of(work.precision)
-    tokens = max(len(lengths) * max(lengths) for lengths in passes)
-    squares = max(len(lengths) * max(lengths) ** 2 for lengths in passes) * s.heads if work.device == "cpu" else 0
+    tokens = max(len(runs) * max(runs)[0] for runs in passes)
+    squares = max(len(runs) * max(runs)[0] ** 2 for runs in passes) * s.heads if work.device == "cpu" else 0
     sizes = (s.hidden, s.intermediate, work.rank)
     kept = sum(size * each for size, each in zip(sizes, KEPT_BYTES[work.precision, work.dropout], strict=True))
     layers = 1 if recompute else s.layers

@@ -89,7 +89,7 @@ class Evaluation:
 
     budget_factor: float = 1.5
     budget_extra: int = 32
-    batch_tokens: int = 12288
+    batch_tokens: int = 32768
     """Key-value positions held at once: rows x (prompt + budget)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     latency_rows: int = 8

@@ -119,9 +119,9 @@ def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, 
     return tokens, True, budget.training_bytes(work, passes(plan, tokens, work.by_hand), recompute=True)
 
 
-def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[int]]:
-    """The lengths of the rows of every pass of the training."""
-    from slmbench.llama import packed
+def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]]:
+    """What every pass of the training holds, as `budget.Passes`."""
+    from slmbench.llama import packed, sizes
     from slmbench.padded import micro_batches
     from slmbench.train import updates_of_epoch
 
@@ -132,7 +132,8 @@ def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[int]]:
         for epoch in range(settings.epochs)
         for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings.update_examples)
     ]
-    return [[len(row.ids) for row in group] for update in updates for group in cut(update, tokens)]
+    groups = (group for update in updates for group in cut(update, tokens))
+    return [sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
 
 
 def _evaluation(plan: Plan, shape: budget.Shape, size: int, device: str, limit: int) -> tuple[int, dict[str, int]]:

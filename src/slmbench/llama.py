@@ -1,7 +1,8 @@
 """LoRA's loss and gradients for Llama-shaped models on a CPU, by hand: no autograd, no padding, few copies.
 
 Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
-where a row ends. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
+where a row ends. What rows begin with in common (the instruction, a schema) is there once: under a causal mask its
+values are the same in each of them, and its gradient is the sum of theirs. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
 `x A'`, the weight by `scale B`, so `x W' + scale (x A') B'` is one product, and so is its backward pass. What autograd
 would keep of a token is kept where it is dear to compute (projections, residuals, the softmax of short rows) and
 computed again where it is cheap (SwiGLU) or large (the softmax of long rows). The plain twin is the PEFT model itself,
@@ -23,6 +24,8 @@ from slmbench.memory import give_back
 from slmbench.template import Encoded
 
 MODEL_TYPES = ("llama", "qwen2")
+SHARED = 8
+"""Tokens that a shared beginning must save: it costs a gathering of keys for every row that has it."""
 PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
 
@@ -157,30 +160,47 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Queries of a row, from `start` to `stop`, and the keys before `stop`, made even: none that no query may see.
+class Segment:
+    """Tokens in a row, from `begin` to `end` of the pass, behind those of the segments `before` it: (begin, end)."""
 
-    The keys behind the row's last are those of the next row or of nothing, and hidden as the future is. `kept` is where
-    in a buffer the softmax is; None where it is computed again in the backward pass.
+    begin: int
+    end: int
+    before: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def shared(self) -> int:
+        """The number of tokens before it."""
+        return sum(end - begin for begin, end in self.before)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Queries of a segment, from `start` to `stop`, and the keys up to its `keys`, made even: few that no query may see.
+
+    `first` is the first query's own key. The keys behind the last query's are those of later tokens or of nothing, and
+    hidden as the future is. `kept` is where in a buffer the softmax is; None where it is computed again in the backward
+    pass.
     """
 
     start: int
     stop: int
+    first: int
     kept: int | None
 
     @property
     def keys(self) -> int:
-        return even(self.stop)
+        return even(self.first + self.stop - self.start)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows end to end, then tokens of no row up to a multiple of EVEN. `ends` are the rows' lengths added up, `picks`
-    the positions whose next token is a label."""
+    """Segments end to end, then tokens of none up to a multiple of EVEN. Those that several rows share are the first
+    `shared` tokens; `picks` are the positions whose next token is a label."""
 
     ids: torch.Tensor
     positions: torch.Tensor
-    ends: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    shared: int
     picks: torch.Tensor
     labels: torch.Tensor
 
@@ -204,25 +224,63 @@ def packed(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
     return [[row] for row in order]
 
 
+def segments(rows: Sequence[Encoded]) -> list[tuple[int, int, int, int]]:
+    """What a pass over rows holds: (row, from, to, parent) for every run of tokens that is there once.
+
+    Shared beginnings come first, parents before what follows them, then the rest of every row; `parent` is a place in
+    the list, -1 for none. A beginning is shared where that saves SHARED tokens or more, and never with a label.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (rows[i].ids, i))
+    trunk: list[tuple[int, int, int, int]] = []
+    leaves: list[tuple[int, int, int, int]] = []
+
+    def split(group: list[int], done: int, parent: int) -> None:
+        limit = min(rows[i].prompt_tokens for i in group) - 1
+        first, last = rows[group[0]].ids, rows[group[-1]].ids
+        common = next((i for i in range(done, limit) if first[i] != last[i]), max(limit, done))
+        if (common - done) * (len(group) - 1) >= SHARED:
+            trunk.append((group[0], done, common, parent))
+            done, parent = common, len(trunk) - 1
+        for _, members in itertools.groupby(group, key=lambda i: rows[i].ids[done : common + 1]):
+            part = list(members)
+            if 1 < len(part) < len(group):
+                split(part, done, parent)
+            else:
+                leaves.extend((i, done, len(rows[i].ids), parent) for i in part)
+
+    split(order, 0, -1)
+    return trunk + sorted(leaves)
+
+
+def sizes(rows: Sequence[Encoded]) -> list[tuple[int, int]]:
+    """Of every segment of a pass: its tokens, and those that its last looks at."""
+    return [(stop - start, stop) for _, start, stop, _ in segments(rows)]
+
+
 def pack(rows: Sequence[Encoded]) -> Packed:
     """Encoded examples -> Packed; each row's last label is its EOS."""
     ids: list[int] = []
     positions: list[int] = []
     picks: list[int] = []
     labels: list[int] = []
-    ends = [0]
-    for row in rows:
-        start = ends[-1]
-        ids += row.ids
-        positions += range(len(row.ids))
-        picks += range(start + row.prompt_tokens - 1, start + len(row.ids) - 1)
-        labels += row.ids[row.prompt_tokens :]
-        ends.append(start + len(row.ids))
+    placed: list[Segment] = []
+    shared = 0
+    for row, start, stop, parent in segments(rows):
+        whole, begin = rows[row], len(ids)
+        before = (*placed[parent].before, (placed[parent].begin, placed[parent].end)) if parent >= 0 else ()
+        ids += whole.ids[start:stop]
+        positions += range(start, stop)
+        placed.append(Segment(begin, len(ids), before))
+        if stop < len(whole.ids):
+            shared = len(ids)
+        else:
+            picks += range(begin + whole.prompt_tokens - 1 - start, len(ids) - 1)
+            labels += whole.ids[whole.prompt_tokens :]
     spare = [0] * (even(len(ids)) - len(ids))
     ids += spare
     positions += spare
     tensors = [torch.tensor(values) for values in (ids, positions, picks, labels)]
-    return Packed(tensors[0], tensors[1], tuple(ends), tensors[2], tensors[3])
+    return Packed(tensors[0], tensors[1], tuple(placed), shared, tensors[2], tensors[3])
 
 
 def _unmap(base: Any) -> None:
@@ -368,7 +426,7 @@ class LlamaStep:
         qkv[len(hidden) :].zero_()
         self._rotate(layer.qkv.forward(x, qkv[: len(hidden)]), *turn)
         mixed = buffer("mixed", layer.o.width + layer.o.rank)
-        self._attention(qkv, mixed, batch.ends, f"weights {i}")
+        self._attention(qkv, mixed, batch, f"weights {i}")
         if layer is self.layers[-1]:
             hidden, mixed = hidden[batch.picks], mixed[batch.picks]
             keep["mixed"] = mixed
@@ -405,7 +463,7 @@ class LlamaStep:
         if layer is self.layers[-1]:
             total, of_mixed = self._spread("residual gradient", total, batch), self._spread("mixed", of_mixed, batch)
         of_qkv = work.get("qkv gradient", len(total), layer.qkv.out)
-        self._attention_backward(qkv, of_mixed, of_qkv, batch.ends, f"weights {i}")
+        self._attention_backward(qkv, of_mixed, of_qkv, batch, f"weights {i}")
         self._rotate(of_qkv, turn[0], -turn[1])
         of_x = layer.qkv.backward(of_qkv, keep["qkv input"], work)
         self._norm_backward(of_x, hidden, keep["inverse"], layer.norms[0], total)
@@ -425,12 +483,15 @@ class LlamaStep:
         second.mul_(cos).addcmul_(first, sin)
         first.copy_(new)
 
-    def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One row's qkv [positions, ...] -> queries [shared, heads / shared, positions,
-        head], keys and values [shared, positions, head]."""
-        q, k, v = torch.split(qkv.view(len(qkv), -1, self.head), [self.heads, self.shared, self.shared], 1)
-        grouped = q.view(len(q), self.shared, -1, self.head).permute(1, 2, 0, 3)
-        return grouped, k.transpose(0, 1), v.transpose(0, 1)
+    def _queries(self, values: torch.Tensor) -> torch.Tensor:
+        """values [tokens, queries, ...] -> [shared, heads / shared, tokens, head]."""
+        queries = values[:, : self.heads * self.head].view(len(values), self.shared, -1, self.head)
+        return queries.permute(1, 2, 0, 3)
+
+    def _pair(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[tokens, keys and values] -> keys and values [shared, tokens, head]."""
+        k, v = values.view(len(values), 2, self.shared, self.head).unbind(1)
+        return k.transpose(0, 1), v.transpose(0, 1)
 
     def _flat(self, name: str, heads: torch.Tensor) -> torch.Tensor:
         """[shared, heads / shared, positions, head] -> [shared, heads / shared * positions, head]."""
@@ -440,20 +501,34 @@ class LlamaStep:
         """A batched product that the next one overwrites."""
         return torch.bmm(left, right, out=self.work.get("product", len(left), left.shape[1], right.shape[2]))
 
-    def _blocks(self, ends: Sequence[int], name: str) -> list[tuple[int, int, list[Block]]]:
-        """(begin, end, blocks) of every row; the softmax of all short rows is kept in the buffer of this name."""
-        rows: list[tuple[int, int, list[Block]]] = []
+    def _blocks(self, batch: Packed, name: str) -> list[tuple[Segment, list[Block]]]:
+        """Every segment with its blocks; the softmax of all short ones is kept in the buffer of this name."""
+        found: list[tuple[Segment, list[Block]]] = []
         at = 0
-        for begin, end in itertools.pairwise(ends):
-            n = end - begin
-            if n <= WHOLE_ROW:
-                blocks = [Block(0, n, at)]
-                at += self.heads * n * even(n)
+        for segment in batch.segments:
+            n, first = segment.end - segment.begin, segment.shared
+            if first + n <= WHOLE_ROW:
+                blocks = [Block(0, n, first, at)]
+                at += self.heads * n * even(first + n)
             else:
-                blocks = [Block(i, min(i + ATTENTION_BLOCK, n), None) for i in range(0, n, ATTENTION_BLOCK)]
-            rows.append((begin, end, blocks))
+                starts = range(0, n, ATTENTION_BLOCK)
+                blocks = [Block(i, min(i + ATTENTION_BLOCK, n), first + i, None) for i in starts]
+            found.append((segment, blocks))
         self.work.get(name, at)
-        return rows
+        return found
+
+    def _keys(self, qkv: torch.Tensor, segment: Segment, count: int) -> torch.Tensor:
+        """Keys and values [count, both] of a segment with what is before it; behind its last, any numbers."""
+        own = qkv[segment.begin : segment.begin + count, self.heads * self.head :]
+        if not segment.before:
+            return own
+        keys = self.work.get("keys", count, own.shape[1])
+        at = 0
+        for begin, end in (*segment.before, (segment.begin, segment.end)):
+            keys[at : at + end - begin] = qkv[begin:end, self.heads * self.head :]
+            at += end - begin
+        keys[at:].zero_()
+        return keys
 
     def _room(self, block: Block, name: str) -> torch.Tensor:
         """Where a block's softmax is: [shared, heads / shared * queries, keys]."""
@@ -465,33 +540,38 @@ class LlamaStep:
     def _weights(self, queries: torch.Tensor, k: torch.Tensor, block: Block, out: torch.Tensor) -> torch.Tensor:
         """Softmax of a block's queries, flat, over the keys up to its end, into out."""
         scores = torch.bmm(queries, k[:, : block.keys].transpose(1, 2), out=self.work.get("scores", *out.shape))
-        size, own = block.stop - block.start, block.keys - block.start
-        scores.view(self.shared, -1, size, block.keys)[..., block.start :].add_(self.future[:size, :own])
+        size, own = block.stop - block.start, block.keys - block.first
+        scores.view(self.shared, -1, size, block.keys)[..., block.first :].add_(self.future[:size, :own])
         return torch._softmax(scores, -1, False, out=out)
 
-    def _attention(self, qkv: torch.Tensor, mixed: torch.Tensor, ends: Sequence[int], name: str) -> None:
+    def _attention(self, qkv: torch.Tensor, mixed: torch.Tensor, batch: Packed, name: str) -> None:
         """Causal attention within every row, into the first columns of mixed."""
-        for begin, end, blocks in self._blocks(ends, name):
-            q, k, v = self._heads(qkv[begin : begin + blocks[-1].keys])
-            out = mixed[begin:end, : self.heads * self.head].view(end - begin, self.shared, -1, self.head)
-            out = out.permute(1, 2, 0, 3)
+        for segment, blocks in self._blocks(batch, name):
+            begin, end = segment.begin, segment.end
+            q = self._queries(qkv[begin:end])
+            k, v = self._pair(self._keys(qkv, segment, blocks[-1].keys))
+            out = self._queries(mixed[begin:end])
             for block in blocks:
                 part = slice(block.start, block.stop)
                 queries = self._flat("queries", q[:, :, part])
                 weights = self._weights(queries, k, block, self._room(block, name))
                 out[:, :, part] = self._product(weights, v[:, : block.keys]).view(q[:, :, part].shape)
-        mixed[ends[-1] :].zero_()
+        mixed[batch.segments[-1].end :].zero_()
 
     def _attention_backward(
-        self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, ends: Sequence[int], name: str
+        self, qkv: torch.Tensor, of_mixed: torch.Tensor, of_qkv: torch.Tensor, batch: Packed, name: str
     ) -> None:
         """The gradients of queries, keys and values, from that of the mixed values."""
-        for begin, end, blocks in self._blocks(ends, name):
-            q, k, v = self._heads(qkv[begin : begin + blocks[-1].keys])
-            of_q, of_k, of_v = self._heads(of_qkv[begin:end])
-            of_out = of_mixed[begin:end].view(end - begin, self.shared, -1, self.head).permute(1, 2, 0, 3)
-            # A key's gradient gathers over the blocks of queries, in fp32; the last block alone looks at every key.
+        # A key's gradient gathers over blocks of queries, and over the segments that share it, in fp32.
+        shape = (2, self.shared, batch.shared, self.head)
+        gathered = self.work.get("shared key gradients", *shape, dtype=torch.float32).zero_()
+        for segment, blocks in self._blocks(batch, name):
+            begin, end = segment.begin, segment.end
+            q, of_q = self._queries(qkv[begin:end]), self._queries(of_qkv[begin:end])
+            k, v = self._pair(self._keys(qkv, segment, blocks[-1].keys))
+            of_out = self._queries(of_mixed[begin:end])
             sums = self.work.get("key gradients", 2, *k.shape, dtype=torch.float32) if len(blocks) > 1 else None
+            of_pair = self._pair(of_qkv[begin:end, self.heads * self.head :])
             for block in reversed(blocks):
                 part = slice(block.start, block.stop)
                 queries = self._flat("queries", q[:, :, part])
@@ -506,15 +586,26 @@ class LlamaStep:
                 for i, (left, right) in enumerate(((scores, queries), (weights, upstream))):
                     product = self._product(left.transpose(1, 2), right)
                     if sums is None:
-                        (of_k, of_v)[i].copy_(product[:, : block.stop])
-                    elif block is blocks[-1]:
+                        self._hand_out(product, segment, of_pair[i], gathered[i])
+                    elif block is blocks[-1]:  # the last block alone looks at every key
                         sums[i].copy_(product)
                     else:
                         sums[i, :, : block.keys] += product
             if sums is not None:
-                of_k.copy_(sums[0, :, : end - begin])
-                of_v.copy_(sums[1, :, : end - begin])
-        of_qkv[ends[-1] :].zero_()
+                for i in range(2):
+                    self._hand_out(sums[i], segment, of_pair[i], gathered[i])
+        for i, own in enumerate(self._pair(of_qkv[: batch.shared, self.heads * self.head :])):
+            own += gathered[i]
+        of_qkv[batch.segments[-1].end :].zero_()
+
+    def _hand_out(self, keys: torch.Tensor, segment: Segment, own: torch.Tensor, gathered: torch.Tensor) -> None:
+        """The gradient of a segment's keys [shared, keys, head]: those of its own, and added to what is before it."""
+        at = segment.shared
+        own.copy_(keys[:, at : at + segment.end - segment.begin])
+        at = 0
+        for begin, end in segment.before:
+            gathered[:, begin:end] += keys[:, at : at + end - begin]
+            at += end - begin
 
     def _loss(
         self, hidden: torch.Tensor, labels: torch.Tensor, gradient: torch.Tensor | None, scale: float = 1

@@ -130,7 +130,7 @@ from dataclasses import replace
 from pathlib import Path
 from slmbench import budget, memory, models, train
 from slmbench.config import Recipe
-from slmbench.llama import packed
+from slmbench.llama import sizes
 from slmbench.tasks.edge_json import TASK
 from slmbench.template import encode
 precision, dropout, tokens = sys.argv[2], float(sys.argv[3]), 2048
@@ -146,15 +146,17 @@ model = train.attach_adapter(models.load_model(base, precision), recipe)
 trainer = train.Trainer(recipe, model, rows, rows[:4], tokenizer.pad_token_id, Path(sys.argv[1]), {})
 trainer.run()
 updates = train.updates_of_epoch(rows, 0, recipe.seed, 12)
-lengths = [[len(row.ids) for row in group] for update in updates for group in trainer.step.groups(update, tokens)]
+by_hand = trainer.step.name == "by hand"
+groups = [group for update in updates for group in trainer.step.groups(update, tokens)]
+passes = [sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
 shape = budget.shape_of(json.loads((base.folder / "config.json").read_text()), base.parameters)
 size = sum(path.stat().st_size for path in base.folder.glob("*.safetensors"))
 beside = size if precision != "fp32" else 0
 asked = recipe.adapter
-work = budget.Training(shape, precision, asked.r, asked.targets, dropout == 0, "cpu", beside, dropout > 0)
-parts = budget.training_bytes(work, lengths)
+work = budget.Training(shape, precision, asked.r, asked.targets, by_hand, "cpu", beside, dropout > 0)
+parts = budget.training_bytes(work, passes)
 measured = memory.peak_rss_gib() * memory.GIB
-print(json.dumps({"measured": measured, "by_hand": trainer.step.name == "by hand", **parts}))
+print(json.dumps({"measured": measured, "by_hand": by_hand, **parts}))
 """
 
 

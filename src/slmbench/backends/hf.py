@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from slmbench.budget import even
+from slmbench.config import Evaluation
 from slmbench.core import Completion, Finish, Request, SlmbenchError
 from slmbench.kernels import causal_attention
 from slmbench.memory import give_back, out_of_memory, peak_rss_gib
@@ -109,7 +110,9 @@ class HfBackend:
         rows: rows at a time, instead of `batch_tokens`: 1 for latency.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int = 12288, rows: int | None = None) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, batch_tokens: int = Evaluation.batch_tokens, rows: int | None = None
+    ) -> None:
         from transformers import AttentionInterface
 
         # Without a mask function of the same name, transformers passes our masks through and makes none of its own.
