@@ -55,6 +55,29 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with sizes that our own kernels have: groups of 64 values, heads of 64."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("wide") / "wide"
+    shutil.copytree(tiny_folder, folder)
+    config = LlamaConfig.from_pretrained(tiny_folder)
+    config.update(
+        {
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "head_dim": 64,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+        }
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Any:
     """The tiny base as `models.find` gives it."""
     from slmbench import models

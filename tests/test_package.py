@@ -74,14 +74,17 @@ def readme_commands() -> list[str]:
 
 def test_every_command_of_the_readme_runs(
     settings: dict[str, Any],
+    wide_folder: Path,
     run_copy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     slmbench: Callable[..., Any],
 ) -> None:
     """All of them, as they stand and in their order, in a folder where the recipe means a tiny base and 24 rows."""
+    monkeypatch.setattr("slmbench.export.MOST_POINTS_LOST", 100)
+    monkeypatch.setattr("slmbench.bench.BUDGET_FACTOR", 0.1)
     recipe = yaml.safe_load((ROOT / "recipes" / "edge_json_135m.yaml").read_text())
-    recipe |= {"base": settings["base"], "adapter": settings["adapter"], "evaluate": {"latency_rows": 1}}
+    recipe |= {"base": str(wide_folder), "adapter": settings["adapter"], "evaluate": {"latency_rows": 1}}
     recipe["data"] |= {"limit": 24, "validation": 4}
     recipe["train"] |= {"epochs": 1}
     (tmp_path / "recipes").mkdir()
@@ -102,7 +105,7 @@ def test_every_command_of_the_readme_runs(
 def test_the_readme_shows_the_verbs() -> None:
     shown = {command.split()[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
-    verbs |= {"runs", "status", "watch", "logs", "stop"}
+    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench"}
     assert verbs <= shown
 
 

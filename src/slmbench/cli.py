@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recipe_verbs(verbs)
     _add_operating_verbs(verbs)
     _add_run_verbs(verbs)
+    _add_model_verbs(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
     models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
@@ -326,6 +327,56 @@ def _card(arguments: argparse.Namespace) -> None:
     from slmbench.publish import card
 
     print(card(load_record(arguments.run)), end="")
+
+
+def _add_model_verbs(verbs: Any) -> None:
+    from slmbench.exported import FORMS
+
+    listed = "; ".join(f"{name}: {says}" for name, says in FORMS.items())
+    verb = verbs.add_parser(
+        "export",
+        help="a finished run's model as one folder that runs without torch",
+        description=f"Merge, quantise and check a finished run's model, then write it as one folder. {listed}.",
+    )
+    verb.add_argument("run", type=Path, help="folder of a finished run, such as runs/edge_json_135m")
+    verb.add_argument("--to", choices=list(FORMS), default="int8", help="default: int8")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="default: export/FORM in the run's folder")
+    _json(verb)
+    verb.set_defaults(call=_export)
+    verb = verbs.add_parser(
+        "bench",
+        help="how fast an exported model answers on this machine, how well, and what bounds it",
+        description="Answer documents one after the other; say how long each took, what it took, and how good it was.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("--split", default="test", metavar="NAME|FILE", help="a split of its task or a file of examples")
+    verb.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
+    verb.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
+    verb.add_argument("--constraint", choices=("schema", "free"), default="schema", help="default: schema")
+    verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    _json(verb)
+    verb.set_defaults(call=_bench)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from slmbench.export import export
+
+    folder, manifest = export(arguments.run, arguments.to, arguments.out)
+    print(json.dumps(manifest, ensure_ascii=False, indent=1) if arguments.json else folder)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from slmbench.bench import bench, examples_of, lines
+    from slmbench.exported import load_exported
+
+    exported = load_exported(arguments.model)
+    examples = examples_of(exported, arguments.split, arguments.schemas, arguments.rows)
+    result, _ = bench(
+        exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
+        threads=arguments.threads,
+    )  # fmt: skip
+    print(json.dumps(result, indent=1) if arguments.json else "\n".join(lines(result)))
 
 
 def _report(arguments: argparse.Namespace) -> None:

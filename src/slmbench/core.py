@@ -41,11 +41,18 @@ class Example:
 
 @dataclass(frozen=True)
 class Request:
-    """What a backend is asked: prompt token ids and the number of tokens it may answer with."""
+    """What a backend is asked: prompt token ids and the number of tokens it may answer with.
+
+    `schema` constrains the answer where the backend can; None leaves it free. `text` is the document, for a backend
+    that drafts from it; the first `shared_tokens` of the prompt are those of every document under the schema.
+    """
 
     id: str
     prompt_ids: tuple[int, ...]
     max_new_tokens: int
+    schema: Mapping[str, Any] | None = None
+    text: str = ""
+    shared_tokens: int = 0
 
 
 @dataclass(frozen=True)

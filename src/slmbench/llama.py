@@ -2,11 +2,11 @@
 
 Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
 where a row ends. What rows begin with in common (the instruction, a schema) is there once: under a causal mask its
-values are the same in each of them, and its gradient is the sum of theirs. Linear layers that read the same input are one matrix, and LoRA rides in it: the input is followed by
-`x A'`, the weight by `scale B`, so `x W' + scale (x A') B'` is one product, and so is its backward pass. What autograd
-would keep of a token is kept where it is dear to compute (projections, residuals, the softmax of short rows) and
-computed again where it is cheap (SwiGLU) or large (the softmax of long rows). The plain twin is the PEFT model itself,
-which tests hold this to.
+values are the same in each of them, and its gradient is the sum of theirs. Linear layers that read the same input are
+one matrix, and LoRA rides in it: the input is followed by `x A'`, the weight by `scale B`, so `x W' + scale (x A') B'`
+is one product, and so is its backward pass. What autograd would keep of a token is kept where it is dear to compute
+(projections, residuals, the softmax of short rows) and computed again where it is cheap (SwiGLU) or large (the softmax
+of long rows). The plain twin is the PEFT model itself, which tests hold this to.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Block:
-    """Queries of a segment, from `start` to `stop`, and the keys up to its `keys`, made even: few that no query may see.
+    """Queries of a segment, from `start` to `stop`, and the `keys` up to theirs, made even: few that none may see.
 
     `first` is the first query's own key. The keys behind the last query's are those of later tokens or of nothing, and
     hidden as the future is. `kept` is where in a buffer the softmax is; None where it is computed again in the backward

@@ -1,0 +1,146 @@
+"""The model of an exported folder on our own kernels (`native.c`): int8 weights and activations, one sequence.
+
+The library is compiled when the package is installed, where there is a C compiler. Weights are read from safetensors
+and packed in the order in which the processor's dot product of bytes takes them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmbench.core import BadInput, SlmbenchError
+
+POSITIONS = 4096
+PANEL, GROUP = 32, 64
+
+
+class _Sizes(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in
+          ("layers", "hidden", "heads", "shared", "head", "half", "vocabulary", "positions", "threads")),
+        ("epsilon", ctypes.c_float),
+    ]  # fmt: skip
+
+
+def library() -> Path | None:
+    """The compiled kernels; None where the package was installed without a C compiler."""
+    here = Path(__file__).parent
+    found = (here / f"_native{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES)
+    return next((path for path in found if path.is_file()), None)
+
+
+def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix [out, in] -> int8 codes [out, in] and scales [out, in / 64]; symmetric.
+
+    Raises ValueError where a row is no whole number of groups.
+    """
+    rows, width = weight.shape
+    if width % GROUP:
+        raise ValueError(f"a layer's input of {width} values is no multiple of {GROUP}")
+    exact = weight.astype(np.float32).reshape(rows, width // GROUP, GROUP)
+    scales = np.maximum(np.abs(exact).max(-1), 1e-30) / 127
+    return np.rint(exact / scales[..., None]).astype(np.int8).reshape(rows, width), scales.astype(np.float32)
+
+
+class NativeEngine:
+    """A Llama-shaped model.
+
+    Args:
+        folder: config.json and model.safetensors as `export` writes them for this engine.
+        threads: of the processor.
+        vectors: False for plain C, which the wide instructions are tested against.
+    """
+
+    def __init__(self, folder: Path, threads: int, positions: int = POSITIONS, *, vectors: bool = True) -> None:
+        from safetensors import safe_open
+
+        path = library()
+        if path is None:
+            raise SlmbenchError("the native kernels were not compiled: install a C compiler, then slmbench again.")
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        self.layers = int(config["num_hidden_layers"])
+        self.shared = int(config.get("num_key_value_heads") or heads)
+        self.head = int(config.get("head_dim") or hidden // heads)
+        self.vocabulary = int(config["vocab_size"])
+        self.positions = min(positions, int(config["max_position_embeddings"]))
+        sizes = _Sizes(
+            self.layers, hidden, heads, self.shared, self.head, int(config["intermediate_size"]), self.vocabulary,
+            self.positions, threads, float(config["rms_norm_eps"]),
+        )  # fmt: skip
+        self._library = ctypes.CDLL(str(path))
+        self._library.slm_open.restype = ctypes.c_void_p
+        with safe_open(folder / "model.safetensors", framework="numpy") as file:
+            names = set(file.keys())
+            turns = np.arange(self.positions)[:, None] * file.get_tensor("inverse_frequencies")[None]
+            tables = [np.ascontiguousarray(f(turns), np.float32) for f in (np.cos, np.sin)]
+            norm = file.get_tensor("norm")
+            model = self._library.slm_open(ctypes.byref(sizes), *map(_floats, tables), _floats(norm), int(vectors))
+            if not model:
+                raise BadInput(
+                    f"{folder}: a model of these sizes does not run on the native kernels; export it to onnx."
+                )
+            self._model = ctypes.c_void_p(model)
+            for layer in range(self.layers):
+                for which, name in enumerate(("qkv", "o", "gate_up", "down")):
+                    self._fill(file, names, layer, which, f"{layer}.{name}")
+                norms = [file.get_tensor(f"{layer}.{name}") for name in ("before", "after")]
+                self._library.slm_norms(self._model, layer, *map(_floats, norms))
+            self._fill(file, names, -1, 0, "output")
+            if "embedding.codes" in names:
+                self._fill(file, names, -1, 1, "embedding")
+        self.vectors = bool(self._library.slm_vectors(self._model))
+        self.logits = np.empty((0, self.vocabulary), np.float32)
+
+    def _fill(self, file: Any, names: set[str], layer: int, which: int, name: str) -> None:
+        codes, scales = file.get_tensor(f"{name}.codes"), file.get_tensor(f"{name}.scales")
+        bias = _floats(file.get_tensor(f"{name}.bias")) if f"{name}.bias" in names else None
+        rows, width = codes.shape
+        pointer = codes.ctypes.data_as(ctypes.c_void_p)
+        if not self._library.slm_matrix(self._model, layer, which, rows, width, pointer, _floats(scales), bias):
+            raise SlmbenchError(f"no memory for the weights {name}, or their size [{rows}, {width}] is not supported.")
+
+    def forward(self, ids: Sequence[int], at: int, rows: int) -> np.ndarray:
+        """As `decode.loop.Engine`. The result is overwritten by the next call. Raises ValueError for a bad place."""
+        if len(self.logits) < rows:
+            self.logits = np.empty((rows, self.vocabulary), np.float32)
+        tokens = np.array(ids, np.int32)
+        pointer = tokens.ctypes.data_as(ctypes.c_void_p)
+        if not self._library.slm_forward(self._model, pointer, len(ids), at, rows, _floats(self.logits)):
+            raise ValueError(f"{len(ids)} tokens at place {at} of {self.positions}, {rows} rows wanted")
+        return self.logits[:rows]
+
+    def keep(self, length: int) -> list[np.ndarray]:
+        """A copy of the first `length` positions of keys and values, by layer."""
+        kept = [np.empty(2 * self.shared * length * self.head, np.float32) for _ in range(self.layers)]
+        for layer, buffer in enumerate(kept):
+            self._library.slm_cache(self._model, layer, length, _floats(buffer), 0)
+        return kept
+
+    def restore(self, kept: list[np.ndarray]) -> None:
+        """Put such a copy back."""
+        for layer, buffer in enumerate(kept):
+            length = buffer.size // (2 * self.shared * self.head)
+            self._library.slm_cache(self._model, layer, length, _floats(buffer), 1)
+
+    def close(self) -> None:
+        """End its threads and give its memory back."""
+        if self._model:
+            self._library.slm_close(self._model)
+            self._model = ctypes.c_void_p()
+
+
+def _floats(array: np.ndarray) -> Any:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def open_engine(folder: Path, threads: int) -> NativeEngine:
+    """The engine of an exported folder."""
+    return NativeEngine(folder, threads)

@@ -1,0 +1,130 @@
+"""How fast an exported model answers on this machine, how well, and what bounds it: the verb `bench`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slmbench.core import Example, Request
+from slmbench.decode.loop import Decoder, Work
+from slmbench.evaluate import make_sample, spread
+from slmbench.exported import Exported
+from slmbench.memory import peak_rss_gib
+from slmbench.metrics import Sample, figure, percentile, shown
+from slmbench.pipeline import load_task
+from slmbench.progress import progress
+
+BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32
+"""An answer may be so many times the gold's tokens long, and so many more: as `evaluate` has it."""
+
+
+def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int | None) -> list[Example]:
+    """Documents of the model's own task or of a file, evenly spread where fewer are wanted."""
+    from slmbench.data import read_examples
+
+    task = load_task(exported.manifest["task"])
+    found = task.load(split) if split in task.splits() else read_examples(Path(split), schemas=schemas, split=split)
+    return [found[i] for i in spread(len(found), rows)] if rows else found
+
+
+def bench(
+    exported: Exported, examples: Sequence[Example], *, constraint: str = "schema", draft_tokens: int | None = None,
+    threads: int | None = None,
+) -> tuple[dict[str, Any], list[Sample]]:  # fmt: skip
+    """(figures, samples) of documents answered one after the other, every schema having been seen before."""
+    started = time.perf_counter()
+    decoder = exported.decoder(threads, draft_tokens)
+    loaded = time.perf_counter() - started
+    task = load_task(exported.manifest["task"])
+    budgets = [math.ceil(exported.encode(e).completion_tokens * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
+    asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets, strict=True)]
+    warm_up(decoder, asked)
+    decoder.work = Work()
+    samples: list[Sample] = []
+    with progress("bench", len(examples), "documents") as advance:
+        for example, request in zip(examples, asked, strict=True):
+            for completion in decoder.generate([request]):
+                samples.append(make_sample(task, example, completion))
+            advance(1, "")
+    return figures(exported, decoder, samples, loaded), samples
+
+
+def warm_up(decoder: Decoder, asked: Sequence[Request]) -> None:
+    """Read the beginning of every schema's prompt once, as a service would before it is asked."""
+    first = {request.prompt_ids[: request.shared_tokens]: request for request in asked}
+    for request in first.values():
+        for _ in decoder.stream(Request("warm-up", request.prompt_ids, 1, request.schema, "", request.shared_tokens)):
+            pass
+
+
+def figures(exported: Exported, decoder: Decoder, samples: Sequence[Sample], loaded: float) -> dict[str, Any]:
+    """Times in milliseconds, work, memory and scores."""
+    total = [1000 * sample["total_s"] for sample in samples]
+    first = [1000 * sample["first_token_s"] for sample in samples]
+    work, n = decoder.work, len(samples)
+    size = sum(facts["bytes"] for name, facts in exported.manifest["files"].items() if name.startswith("model"))
+    reading = size / bytes_a_second()
+    return {
+        "documents": n,
+        "mean_ms": sum(total) / n,
+        "p50_ms": percentile(total, 50),
+        "p95_ms": percentile(total, 95),
+        "first_token_p50_ms": percentile(first, 50),
+        "load_s": loaded,
+        "tokens_a_pass": work.tokens_a_pass,
+        "passes": work.passes / n,
+        "prompt_tokens": work.prompt_tokens / n,
+        "cached_tokens": work.cached_tokens / n,
+        "output_tokens": work.output_tokens / n,
+        "masks": work.masks / n,
+        "drafts": {name: {"drafted": count, "accepted": work.accepted[name]} for name, count in work.drafted.items()},
+        "ms_by_part": {name: 1000 * seconds / n for name, seconds in work.seconds.items()},
+        "weights_bytes": size,
+        "weights_read_ms": 1000 * reading,
+        "share_of_reading": work.passes * reading / (sum(total) / 1000),
+        "peak_memory_gib": peak_rss_gib(),
+        "json_exact": figure(samples, "json_exact"),
+        "schema_compliance": figure(samples, "schema_compliance"),
+        "truncated": figure(samples, "truncated"),
+    }
+
+
+def bytes_a_second() -> float:
+    """How fast this machine reads memory that no cache holds, on one core at a time."""
+    block = np.ones(2**25, np.float32)
+    block.sum()
+    started = time.perf_counter()
+    for _ in range(4):
+        block.sum()
+    return 4 * block.nbytes / (time.perf_counter() - started)
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The figures as text for a terminal."""
+    drafts = ", ".join(
+        f"{name} {part['accepted']}/{part['drafted']}" for name, part in sorted(result["drafts"].items())
+    )
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in result["ms_by_part"].items())
+    return [
+        f"{result['documents']} documents   mean {result['mean_ms']:.0f} ms, p50 {result['p50_ms']:.0f}, p95"
+        f" {result['p95_ms']:.0f}, first token {result['first_token_p50_ms']:.0f}; loaded in {result['load_s']:.1f} s",
+        f"passes         {result['passes']:.1f} a document, {result['tokens_a_pass']:.2f} tokens each"
+        f" ({result['output_tokens']:.0f} written; of {result['prompt_tokens']:.0f} read"
+        f" {result['cached_tokens']:.0f} were kept)",
+        f"drafts         {drafts or 'none'}",
+        f"milliseconds   {parts}; reading the weights once a pass would be {100 * result['share_of_reading']:.0f} %",
+        f"memory         {result['peak_memory_gib']:.2f} GiB, weights {result['weights_bytes'] / 1e6:.0f} MB",
+        *(
+            f"{label:14} {shown(result[name]['value'], name)} ({result[name]['k']}/{result[name]['n']})"
+            for label, name in (
+                ("JSONExact", "json_exact"),
+                ("valid", "schema_compliance"),
+                ("truncated", "truncated"),
+            )
+        ),
+    ]

@@ -1,0 +1,129 @@
+"""An exported model: a folder that runs without torch. Its manifest says what it is, and each file's size and hash."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slmbench.core import BadInput, Example, Request
+from slmbench.files import file_sha256, read_json
+from slmbench.memory import usable_cores
+from slmbench.template import Encoded, PromptStyle, encode, encode_prompt, prompt_text
+
+if TYPE_CHECKING:
+    from slmbench.decode.loop import Decoder
+
+FORMS = {
+    "int8": "int8 weights for our own kernels",
+    "onnx-int8": "int8 weights for ONNX Runtime",
+    "onnx-int4": "int4 weights for ONNX Runtime",
+}
+"""What a model can be exported to, and what that is."""
+MANIFEST = "manifest.json"
+AGAIN = "export the model again"
+
+
+class Tokens:
+    """A `tokenizers.Tokenizer` called as transformers' are: what `template.encode` needs, and no more."""
+
+    def __init__(self, path: Path, eos: int, pad: int) -> None:
+        from tokenizers import Tokenizer
+
+        self.tokenizer = Tokenizer.from_file(str(path))
+        self.eos_token_id, self.pad_token_id = eos, pad
+
+    def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
+        """{"input_ids": [...]} of a text."""
+        return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A checked folder and its manifest."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """Its tokenizer."""
+        return Tokens(self.folder / "tokenizer.json", self.manifest["eos"], self.manifest["pad"])
+
+    @property
+    def style(self) -> PromptStyle:
+        """The prompt's style that it was trained with."""
+        style: PromptStyle = self.manifest["prompt"]["style"]
+        return style
+
+    def encode(self, example: Example) -> Encoded:
+        """Prompt, completion and EOS of a labelled document."""
+        return encode(example, self.tokens, self.style)
+
+    def request(self, example: Example, budget: int, constraint: str = "schema") -> Request:
+        """What a decoder is asked for a document; its answer may take `budget` tokens."""
+        ids = encode_prompt(example, self.tokens, self.style)
+        schema = example.schema if constraint == "schema" else None
+        return Request(example.id, ids, budget, schema, example.text, self._shared(ids, example))
+
+    def _shared(self, ids: tuple[int, ...], example: Example) -> int:
+        """Tokens that the prompt has in common with that of any other document under the schema."""
+        text = prompt_text("", example.schema, self.style)
+        begins = self._beginning(text[: text.rindex("Input:") + len("Input:")])
+        return next((i for i, (a, b) in enumerate(zip(begins, ids, strict=False)) if a != b), len(begins))
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 - there is one for each process
+    def _beginning(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokens(text)["input_ids"])
+
+    def decoder(self, threads: int | None = None, draft_tokens: int | None = None) -> Decoder:
+        """What runs it: on all cores by default. Raises SlmbenchError where its engine is not installed."""
+        from slmbench.decode.grammar import Vocabulary
+        from slmbench.decode.loop import MOST, Decoder
+
+        engines = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
+        engine = engines.open_engine(self.folder, threads or usable_cores())
+        vocabulary = Vocabulary(self.folder / "tokenizer.json", engine.vocabulary, self.manifest["stops"])
+        return Decoder(engine, self.tokens.tokenizer, vocabulary, MOST if draft_tokens is None else draft_tokens)
+
+
+def load_exported(folder: Path) -> Exported:
+    """Raises BadInput where the folder is no export, or a file of it is missing or cut."""
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(f"{folder}: no exported model (no {MANIFEST}); give the folder that slmbench export wrote.")
+    manifest = read_json(folder / MANIFEST, AGAIN)
+    try:
+        for name, facts in manifest["files"].items():
+            size = (folder / name).stat().st_size if (folder / name).is_file() else None
+            if size != facts["bytes"]:
+                state = "missing" if size is None else f"{size} bytes long, not {facts['bytes']}"
+                raise BadInput(f"{folder / name}: {state}; {AGAIN}.")
+        if manifest["backend"] not in backends():
+            raise BadInput(f"{folder}: made for {manifest['backend']}, which this version does not have; {AGAIN}.")
+        needed = manifest["eos"], manifest["pad"], manifest["stops"], manifest["prompt"]["style"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{folder / MANIFEST}: {error} is missing or of another kind; {AGAIN}.") from None
+    assert needed
+    return Exported(folder, manifest)
+
+
+def verify_exported(exported: Exported) -> None:
+    """Raises BadInput where a file's bytes are not those that were exported."""
+    for name, facts in exported.manifest["files"].items():
+        if file_sha256(exported.folder / name) != facts["sha256"]:
+            raise BadInput(f"{exported.folder / name}: its bytes are not those that were exported; {AGAIN}.")
+
+
+def backends() -> list[str]:
+    """The engines that an exported model may name: the files of `backends` are the registry."""
+    folder = Path(__file__).parent / "backends"
+    return sorted(p.stem for p in folder.glob("*.py") if "def open_engine(" in p.read_text())
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The sizes of the model in a folder."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return config

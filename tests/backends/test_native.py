@@ -1,0 +1,155 @@
+"""Our kernels: torch's logits to the rounding of 8 bits, and the same bits however a text is cut into passes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slmbench.backends import native
+from slmbench.backends.native import NativeEngine, quantize
+from slmbench.core import BadInput
+from slmbench.export import write_native, write_onnx
+
+SIZES = {
+    "vocab_size": 320, "hidden_size": 192, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 6,
+    "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+    "initializer_range": 0.1,
+}  # fmt: skip
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tied": ("llama", {"tie_word_embeddings": True}),
+    "an output layer of its own": ("llama", {"tie_word_embeddings": False}),
+    "biases": (
+        "qwen2", {"tie_word_embeddings": True, "head_dim": None, "num_attention_heads": 3, "num_key_value_heads": 1},
+    ),
+    "wide heads": ("llama", {"head_dim": 128, "tie_word_embeddings": True}),
+}  # fmt: skip
+needs_compiler = pytest.mark.skipif(native.library() is None, reason="installed without a C compiler")
+IDS = [int(i) for i in np.random.default_rng(0).integers(0, 320, 60)]
+
+
+def made(kind: str, sizes: dict[str, Any]) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    given = {k: v for k, v in {**SIZES, **sizes}.items() if v is not None}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **given)).float().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name or "bias" in name:
+                parameter.normal_(1.0 if "norm" in name else 0.0, 0.2)
+    return model
+
+
+def logits(model: Any, ids: list[int]) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        found: np.ndarray = model(input_ids=torch.tensor([ids])).logits[0].numpy()
+    return found
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """(a folder with the model for both engines, torch's logits of IDS)."""
+    kind, sizes = request.param
+    model, folder = made(kind, sizes), tmp_path_factory.mktemp("model")
+    config = model.config.to_dict()
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    tensors = {k: v.numpy() for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}
+    frequencies = model.model.rotary_emb.inv_freq.float().numpy()
+    write_native(tensors, config, frequencies, folder)
+    write_onnx(8)(tensors, config, frequencies, folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder, logits(model, IDS)
+
+
+def close(got: np.ndarray, expected: np.ndarray, share: float) -> bool:
+    return float(((got - expected) ** 2).mean()) < share * float(expected.var())
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", [True, False])
+def test_logits_are_those_of_the_model(exported: tuple[Path, np.ndarray], vectors: bool) -> None:
+    folder, expected = exported
+    engine = NativeEngine(folder, 2, vectors=vectors)
+    got = engine.forward(IDS, 0, len(IDS))
+    assert got.shape == expected.shape and close(got, expected, 5e-3)
+    engine.close()
+
+
+def test_the_portable_engine_gives_them_too(exported: tuple[Path, np.ndarray]) -> None:
+    onnx = pytest.importorskip("slmbench.backends.onnx")
+    pytest.importorskip("onnxruntime")
+    folder, expected = exported
+    engine = onnx.OnnxEngine(folder, 2)
+    whole = engine.forward(IDS, 0, len(IDS)).copy()
+    assert whole.shape == expected.shape and close(whole, expected, 5e-3)
+    assert close(engine.forward(IDS[20:], 20, 5), expected[-5:], 5e-3)
+    kept = engine.keep(20)
+    engine.forward(IDS[::-1], 0, 1)
+    engine.restore(kept)
+    assert close(engine.forward(IDS[20:], 20, 40), expected[20:], 5e-3)
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", [True, False])
+def test_a_token_gives_the_same_bits_in_every_pass(exported: tuple[Path, np.ndarray], vectors: bool) -> None:
+    """However the text is cut, with whatever threads, after whatever was in the cache: drafts change nothing."""
+    folder, _ = exported
+    one, two = (NativeEngine(folder, threads, vectors=vectors) for threads in (1, 3))
+    whole = one.forward(IDS, 0, len(IDS)).copy()
+    for engine in (one, two):
+        engine.forward(IDS[::-1], 0, 1)
+        for cuts in (range(61), (0, 1, 8, 15, 22, 60), (0, 33, 35, 60)):
+            for begin, end in itertools.pairwise(cuts):
+                np.testing.assert_array_equal(engine.forward(IDS[begin:end], begin, end - begin), whole[begin:end])
+        engine.forward([*IDS[:30], 1, 2, 3], 0, 3)
+        np.testing.assert_array_equal(engine.forward(IDS[30:], 30, 30), whole[30:])
+    kept = two.keep(25)
+    two.forward(IDS[::-1], 0, 1)
+    two.restore(kept)
+    np.testing.assert_array_equal(two.forward(IDS[25:], 25, 35), whole[25:])
+
+
+@needs_compiler
+def test_a_wrong_place_is_refused(exported: tuple[Path, np.ndarray]) -> None:
+    engine = NativeEngine(exported[0], 1)
+    for ids, at, rows in (
+        ([], 0, 1),
+        ([1], -1, 1),
+        ([1], 256, 1),
+        ([1] * 257, 0, 1),
+        ([1], 0, 2),
+        ([320], 0, 1),
+        ([-1], 0, 1),
+    ):
+        with pytest.raises(ValueError, match=r"tokens at place"):
+            engine.forward(ids, at, rows)
+    assert engine.forward([1], 255, 1).shape == (1, 320)
+
+
+@needs_compiler
+def test_sizes_that_do_not_fit_are_said(tmp_path: Path, exported: tuple[Path, np.ndarray]) -> None:
+    folder, _ = exported
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "head_dim": 24}))
+    with pytest.raises(BadInput, match="does not run on the native kernels; export it to onnx"):
+        NativeEngine(tmp_path, 1)
+    with pytest.raises(ValueError, match="no multiple of 64"):
+        quantize(np.ones((4, 96)))
+
+
+def test_codes_stand_for_the_weights() -> None:
+    weight = np.random.default_rng(0).normal(size=(8, 128)) * np.logspace(-3, 3, 128)
+    codes, scales = quantize(weight)
+    back = codes.reshape(8, 2, 64) * scales[..., None]
+    assert np.abs(back - weight.reshape(8, 2, 64)).max(-1).max() <= 0.5 * scales.max() + 1e-6
+    assert codes.dtype == np.int8 and scales.shape == (8, 2)
+    assert not quantize(np.zeros((2, 64)))[0].any()

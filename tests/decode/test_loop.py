@@ -1,0 +1,135 @@
+"""Decoding with drafts writes what one token a pass writes; what is written is legal, bounded, and counted right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines import Fake, Scripted
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slmbench.core import BadInput, Completion, Request
+from slmbench.decode.grammar import Vocabulary
+from slmbench.decode.loop import Decoder
+from slmbench.schema import canonical, strict_loads, validate
+from slmbench.tasks.edge_json import TASK
+from slmbench.template import prompt_text
+
+END = 2
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_folder: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tiny_folder: Path, tokenizer: Any) -> Vocabulary:
+    return Vocabulary(tiny_folder / "tokenizer.json", tokenizer.get_vocab_size(), [END])
+
+
+def ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def documents(tokenizer: Any, count: int) -> tuple[list[Request], list[list[int]]]:
+    """Requests for documents of our own, and the tokens of their gold."""
+    examples = TASK.load("test")[:: 158 // count][:count]
+    asked, golds = [], []
+    for example in examples:
+        gold = [*ids(tokenizer, canonical(example.target, example.schema)), END]
+        begins = ids(tokenizer, prompt_text("", example.schema, "schema").split("Input:")[0])
+        prompt = ids(tokenizer, prompt_text(example.text, example.schema, "schema"))
+        asked.append(Request(example.id, prompt, len(gold) + 5, example.schema, example.text, len(begins) - 1))
+        golds.append(gold)
+    return asked, golds
+
+
+def answers(decoder: Decoder, asked: list[Request]) -> list[Completion]:
+    return list(decoder.generate(asked))
+
+
+@pytest.mark.parametrize("slips", [0.0, 0.2])
+def test_known_answers_are_written_in_few_passes(tokenizer: Any, vocabulary: Vocabulary, slips: float) -> None:
+    asked, golds = documents(tokenizer, 12)
+    rows = [(list(r.prompt_ids), gold) for r, gold in zip(asked, golds, strict=True)]
+    fast = Decoder(Scripted(vocabulary.size, rows, slips), tokenizer, vocabulary)
+    plain = Decoder(Scripted(vocabulary.size, rows, slips), tokenizer, vocabulary, draft_tokens=0)
+    found, expected = answers(fast, asked), answers(plain, asked)
+    assert [c.token_ids for c in found] == [c.token_ids for c in expected]
+    assert fast.work.output_tokens == sum(len(c.token_ids) for c in found) == plain.work.output_tokens
+    assert fast.work.accepted.total() <= fast.work.drafted.total()
+    if not slips:
+        assert [list(c.token_ids) for c in found] == golds
+        assert {c.finish for c in found} == {"stop"} and {c.constraint for c in found} == {"schema"}
+        assert fast.work.passes < 0.4 * plain.work.passes
+        assert all(strict_loads(c.text) for c in found)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(document=st.text(max_size=60), seed=st.integers(0, 10**6), free=st.booleans())
+def test_any_text_gives_the_same_with_drafts_and_without(
+    tokenizer: Any, vocabulary: Vocabulary, document: str, seed: int, free: bool
+) -> None:
+    """Whatever the model says, and whatever the document: control characters, right-to-left text, repetitions."""
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12}, "n": {"type": "integer", "maximum": 99, "minimum": -9},
+            "tags": {"type": "array", "items": {"enum": ["red", "green"]}, "maxItems": 3}, "ok": {"type": "boolean"},
+        },
+        "required": ["name", "tags"],
+    }  # fmt: skip
+    prompt = (seed % vocabulary.size, *ids(tokenizer, document))
+    asked = [Request("a", prompt, 80, None if free else schema, document)]
+    (fast,) = answers(Decoder(Fake(vocabulary.size), tokenizer, vocabulary), asked)
+    (plain,) = answers(Decoder(Fake(vocabulary.size), tokenizer, vocabulary, draft_tokens=0), asked)
+    assert fast.token_ids == plain.token_ids and 1 <= len(fast.token_ids) <= 81
+    if not free and fast.finish == "stop":
+        assert validate(strict_loads(fast.text), schema) == []
+
+
+def test_the_shared_beginning_is_read_once(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    asked, golds = documents(tokenizer, 6)
+    rows = [(list(r.prompt_ids), gold) for r, gold in zip(asked, golds, strict=True)]
+    engine = Scripted(vocabulary.size, rows)
+    decoder = Decoder(engine, tokenizer, vocabulary)
+    first = answers(decoder, asked)
+    read = sum(engine.passes)
+    engine.passes.clear()
+    again = answers(decoder, [*asked[3:], *asked[:3]])
+    assert sum(engine.passes) <= read - sum(r.shared_tokens for r in asked) / 2
+    assert {c.id: c.token_ids for c in again} == {c.id: c.token_ids for c in first}
+
+
+def test_an_answer_that_never_ends_is_cut(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    class Endless(Fake):
+        def logits(self, before: Any) -> Any:
+            found = super().logits(before)
+            found[ids(tokenizer, "a")[0]] += 50
+            return found
+
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    for limit in (1, 2, 37):
+        (done,) = answers(
+            Decoder(Endless(vocabulary.size), tokenizer, vocabulary), [Request("x", (5, 6), limit, schema, "a" * 99)]
+        )
+        assert done.finish == "length" and len(done.token_ids) == limit
+    assert json.loads(done.text + '"}') == {"a": "a" * (37 - len(ids(tokenizer, '{"a":"')))}
+
+
+def test_a_document_over_the_context_is_refused(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    decoder = Decoder(Fake(vocabulary.size), tokenizer, vocabulary)
+    with pytest.raises(BadInput, match=r"big: 600 tokens are over the \d+ that this model reads"):
+        answers(decoder, [Request("big", (5,) * 600, 10)])
+
+
+def test_an_empty_document_is_answered(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+    (done,) = answers(Decoder(Fake(vocabulary.size), tokenizer, vocabulary), [Request("x", (5,), 20, schema, "")])
+    assert done.finish == "stop" and strict_loads(done.text)["a"] in (True, False)
