@@ -167,6 +167,18 @@ def test_what_rows_begin_with_is_there_once(
         assert float((got[name] - gradient).norm()) < 1e-4 * float(gradient.norm()), name
 
 
+def test_rows_that_begin_alike_come_together() -> None:
+    rows = family(*((name, 1 + n % 3, 4) for n in range(4) for name in ("ab", "c", "abd")))
+    step = LlamaStep(made())
+    groups = step.alike(rows, 60)
+    assert sorted(row.id for group in groups for row in group) == sorted(row.id for row in rows)
+    assert all(sum(own for own, _ in llama.sizes(group)) <= 60 for group in groups)
+    assert len(groups) < len(packed(rows, 60))
+    whole = sum(step.loss([row]) for row in rows)
+    assert sum(step.loss(group) for group in groups) == pytest.approx(whole, rel=1e-5)
+    assert [len(group) for group in step.alike(rows, 1)] == [1] * len(rows)
+
+
 @given(st.lists(st.tuples(st.text("ab", max_size=4), st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=8))
 def test_segments_hold_every_row(shape: list[tuple[str, int, int]]) -> None:
     rows = family(*((name, max(prompt, 1 - len(name)), answer) for name, prompt, answer in shape))

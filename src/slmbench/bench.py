@@ -41,8 +41,7 @@ def bench(
     decoder = exported.decoder(threads, draft_tokens)
     loaded = time.perf_counter() - started
     task = load_task(exported.manifest["task"])
-    budgets = [math.ceil(exported.encode(e).completion_tokens * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
-    asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets, strict=True)]
+    asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets(exported, examples), strict=True)]
     warm_up(decoder, asked)
     decoder.work = Work()
     samples: list[Sample] = []
@@ -52,6 +51,11 @@ def bench(
                 samples.append(make_sample(task, example, completion))
             advance(1, "")
     return figures(exported, decoder, samples, loaded), samples
+
+
+def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
+    """How many tokens the answer to each document may take."""
+    return [math.ceil(exported.encode(e).completion_tokens * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
 
 
 def warm_up(decoder: Decoder, asked: Sequence[Request]) -> None:

@@ -352,7 +352,12 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("--split", default="test", metavar="NAME|FILE", help="a split of its task or a file of examples")
     verb.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
     verb.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
-    verb.add_argument("--constraint", choices=("schema", "free"), default="schema", help="default: schema")
+    verb.add_argument(
+        "--constraint",
+        choices=("free", "schema", "grounded"),
+        default="schema",
+        help="grounded: under the schema, and strings only say what stands in the document (default: schema)",
+    )
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     _json(verb)

@@ -44,7 +44,8 @@ class Request:
     """What a backend is asked: prompt token ids and the number of tokens it may answer with.
 
     `schema` constrains the answer where the backend can; None leaves it free. `text` is the document, for a backend
-    that drafts from it; the first `shared_tokens` of the prompt are those of every document under the schema.
+    that drafts from it; `grounded` lets strings only say what stands in it. The first `shared_tokens` of the prompt are
+    those of every document under the schema.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     text: str = ""
     shared_tokens: int = 0
+    grounded: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,9 @@ class Exported:
     def request(self, example: Example, budget: int, constraint: str = "schema") -> Request:
         """What a decoder is asked for a document; its answer may take `budget` tokens."""
         ids = encode_prompt(example, self.tokens, self.style)
-        schema = example.schema if constraint == "schema" else None
-        return Request(example.id, ids, budget, schema, example.text, self._shared(ids, example))
+        schema = None if constraint == "free" else example.schema
+        shared = self._shared(ids, example)
+        return Request(example.id, ids, budget, schema, example.text, shared, constraint == "grounded")
 
     def _shared(self, ids: tuple[int, ...], example: Example) -> int:
         """Tokens that the prompt has in common with that of any other document under the schema."""

@@ -99,6 +99,9 @@ class PaddedStep:
         """Rows cut into passes of at most `budget` padded tokens."""
         return micro_batches(rows, budget)
 
+    alike = groups
+    """Where no order is wanted, the same: rows of like length have least padding."""
+
     def loss_and_gradients(self, rows: Sequence[Encoded], scale: float) -> float:
         """Summed loss over the rows' labels; adds `scale` times its gradients to the adapter's `.grad`."""
         batch = collate(rows, self.pad, self.device)

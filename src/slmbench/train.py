@@ -91,7 +91,7 @@ def validation_loss(step: LlamaStep | PaddedStep, rows: Sequence[Encoded], budge
     """Mean loss a completion token, without keeping logits."""
     total = 0.0
     with progress("validation", len(rows), "rows") as advance:
-        for group in step.groups(rows, budget):
+        for group in step.alike(rows, budget):
             total += step.loss(group)
             advance(len(group), "")
     return total / sum(row.completion_tokens for row in rows)

@@ -7,6 +7,7 @@ the output stands (`Place`); the first that has an answer is taken.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -119,7 +120,8 @@ def next_item(place: Place) -> str | None:
         return None
     if "properties" in place.schema:
         names = list(place.schema["properties"])
-        again = names and any(place.at < end for end in _ends_of_label(place.document, names[0], place.at))
+        first = names_of(names[0], resolve(place.schema["properties"][names[0]], place.root)) if names else ()
+        again = any(place.at < end for end in _ends_of_label(place.document, first, place.at))
         return ',{"' if again else "]"
     match = _MORE.match(place.document, place.at)
     return "," if match and match.end() > place.at and match.end() < len(place.document) else "]"
@@ -131,14 +133,15 @@ def next_key(place: Place) -> str | None:
     if not cursor.frames or cursor.within != "{" or cursor.place not in ("after", "scalar", "key"):
         return None
     owner = schema_at(place.root, cursor.path[:-1])
-    names = list(properties_of(owner, place.root))
+    fields = properties_of(owner, place.root)
+    names = list(fields)
     done = cursor.frames[-1][2]
     required = set(owner.get("required", ()))
     left = names[names.index(done[-1]) + 1 :] if done and done[-1] in names else names if not done else []
     begun = plain(cursor.partial) if cursor.quoted else ""
     lead = "" if cursor.quoted else '"' if cursor.place == "key" else ',"'
     for name in left:
-        if name.startswith(begun) and (begun or name in required or _has_label(place.document, name)):
+        if name.startswith(begun) and (begun or name in required or _has_label(place.document, name, fields[name])):
             return lead + spelt(name)[len(begun) :] + '":'
     return None if cursor.place == "key" else "}"
 
@@ -209,7 +212,7 @@ class Drafter:
     def _feed(self, cursor: Cursor, text: str, at: int) -> int:
         """Feed a cursor and return where in the document its values now end."""
         cursor.feed(text)
-        for value in cursor.closed:
+        for value in filter(None, cursor.closed):
             for begin in _places(self.document, value, at, ()):
                 at = begin + len(value)
                 break
@@ -232,7 +235,7 @@ def schema_at(root: Mapping[str, Any], path: tuple[str | None, ...]) -> Mapping[
 
 def words_of(key: str) -> list[str]:
     """The words of a key in snake, kebab or camel case, in small letters."""
-    return re.findall(r"[a-z]+|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key).lower())
+    return re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key).lower())
 
 
 def _places(document: str, text: str, at: int, labels: Iterator[int] | tuple[int, ...]) -> Iterator[int]:
@@ -251,11 +254,19 @@ def _places(document: str, text: str, at: int, labels: Iterator[int] | tuple[int
 def _label_ends(place: Place) -> Iterator[int]:
     """Where values behind the field's label begin, the next one after the last place read first."""
     if place.key:
-        yield from _ends_of_label(place.document, place.key, place.at)
+        yield from _ends_of_label(place.document, names_of(place.key, place.schema), place.at)
 
 
-def _ends_of_label(document: str, key: str, at: int) -> Iterator[int]:
-    pattern = _label(key)
+def names_of(key: str, schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a document may call a field: its key, its title, and what the schema lists under `x-labels`."""
+    more = schema.get("x-labels")
+    listed = [name for name in more if isinstance(name, str)] if isinstance(more, list) else []
+    title = schema.get("title")
+    return tuple(dict.fromkeys([key, *([title] if isinstance(title, str) else []), *listed[:8]]))
+
+
+def _ends_of_label(document: str, names: tuple[str, ...], at: int) -> Iterator[int]:
+    pattern = _label(names)
     if pattern is None:
         return
     for start, stop in ((at, len(document)), (0, at)):
@@ -263,15 +274,14 @@ def _ends_of_label(document: str, key: str, at: int) -> Iterator[int]:
             yield _GAP.match(document, match.end()).end()  # type: ignore[union-attr]
 
 
-def _label(key: str) -> re.Pattern[str] | None:
-    words = words_of(key)
-    if not words:
-        return None
-    return re.compile(r"\b" + r"[\s_\-]*".join(map(re.escape, words)) + r"\w{0,2}\b", re.IGNORECASE)
+@functools.lru_cache(maxsize=4096)
+def _label(names: tuple[str, ...]) -> re.Pattern[str] | None:
+    spoken = [r"[\s_\-]*".join(map(re.escape, words)) for name in names if (words := words_of(name))]
+    return re.compile(rf"\b(?:{'|'.join(spoken)})\w{{0,2}}\b", re.IGNORECASE) if spoken else None
 
 
-def _has_label(document: str, key: str) -> bool:
-    pattern = _label(key)
+def _has_label(document: str, key: str, schema: Mapping[str, Any]) -> bool:
+    pattern = _label(names_of(key, schema))
     return pattern is not None and pattern.search(document) is not None
 
 

@@ -16,8 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from slmbench.core import BadInput, Completion, Finish, Request
+from slmbench.decode.cursor import Cursor
 from slmbench.decode.draft import Drafter
 from slmbench.decode.grammar import Grammars, Vocabulary, allowed
+from slmbench.decode.ground import Ground
 
 FEWEST, MOST = 8, 32
 """Tokens of a draft: more of them after a draft that was right to its end, fewer after one that was not."""
@@ -82,6 +84,7 @@ class Decoder:
         self._cached: tuple[int, ...] = ()
         """The tokens whose keys and values the engine holds."""
         self._prefixes: dict[tuple[int, ...], Any] = {}
+        self._words: dict[int, str] = {}
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion for each request, in order."""
@@ -104,7 +107,7 @@ class Decoder:
                 first_token_s=first,
                 total_s=time.perf_counter() - started,
                 batch=1,
-                constraint="free" if request.schema is None else "schema",
+                constraint="free" if request.schema is None else "grounded" if request.grounded else "schema",
             )
 
     def stream(self, request: Request) -> Iterator[int]:
@@ -120,6 +123,8 @@ class Decoder:
             )
         matcher = None if request.schema is None else self.grammars.of(request.schema, request.id).start()
         drafter = Drafter(request.schema, request.text, self.tokens) if self.most else None
+        ground = Ground(request.schema, request.text, self._bytes) if request.schema and request.grounded else None
+        cursor = Cursor()  # of bytes, for the ground alone
         at = self._recall(request)
         ids: Sequence[int] = request.prompt_ids[at:]
         left = min(request.max_new_tokens, room)
@@ -132,7 +137,7 @@ class Decoder:
             logits = self._pass([*ids, *draft], at, len(draft) + 1)
             taken = 0
             for row in range(len(draft) + 1):
-                token = self._choose(logits[row], matcher)
+                token = self._choose(logits[row], matcher, ground, cursor)
                 written.append(token)
                 self.work.output_tokens += 1
                 left -= 1
@@ -142,6 +147,8 @@ class Decoder:
                     break
                 if matcher is not None:
                     matcher.consume_token(token)
+                    if ground is not None:
+                        cursor.feed(self._bytes(token))
                     if matcher.is_stopped() and left:  # nothing but the end may follow: no pass is needed for it
                         self.work.output_tokens += 1
                         yield self.vocabulary.stops[0]
@@ -174,6 +181,16 @@ class Decoder:
         """What tokens say; an unfinished character at the end is U+FFFD."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False))
 
+    def _word(self, token: int) -> str:
+        """The text of one token."""
+        if token not in self._words:
+            self._words[token] = self.text([token])
+        return self._words[token]
+
+    def _bytes(self, token: int) -> str:
+        """The bytes of one token, each as a character."""
+        return bytes(self.vocabulary.tokens.decode_bytes([token])).decode("latin-1")
+
     def _draft(self, drafter: Drafter | None, matcher: Any, limit: int) -> tuple[list[int], list[str]]:
         """(token ids, their sources): legal ones only."""
         if drafter is None or limit < 1:
@@ -186,7 +203,7 @@ class Decoder:
         ends, sources, reached = iter(marks), [], 0
         end, source = next(ends, (0, ""))
         for token in draft:
-            reached += len(self.text([token]))
+            reached += len(self._word(token))
             sources.append(source)
             while reached >= end and (following := next(ends, None)):
                 end, source = following
@@ -200,13 +217,19 @@ class Decoder:
         self.work.seconds["model"] += time.perf_counter() - started
         return logits
 
-    def _choose(self, logits: np.ndarray, matcher: Any) -> int:
-        """The likeliest token that the grammar allows. A mask is made only where the likeliest of all is not."""
+    def _choose(self, logits: np.ndarray, matcher: Any, ground: Ground | None, cursor: Cursor) -> int:
+        """The likeliest token that grammar and document allow. A mask is made only where the likeliest of all is not.
+
+        Where the document allows none that the grammar does, the grammar alone decides.
+        """
         started = time.perf_counter()
         token = int(logits.argmax())
-        if matcher is not None and matcher.validate_tokens([token]) == 0:
+        legal = matcher is None or matcher.validate_tokens([token]) > 0
+        if not legal or (ground is not None and not ground.allows(cursor, token)):
             self.work.masks += 1
-            token = int(np.where(allowed(matcher, len(logits)), logits, -np.inf).argmax())
+            mask = allowed(matcher, len(logits))
+            best = None if ground is None else ground.best(cursor, logits, mask)
+            token = int(np.where(mask, logits, -np.inf).argmax()) if best is None else best
         self.work.seconds["choose"] += time.perf_counter() - started
         return token
 
