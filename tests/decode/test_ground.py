@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slmbench.core import Request
 from slmbench.decode.cursor import Cursor
 from slmbench.decode.grammar import Vocabulary
-from slmbench.decode.ground import Ground, copied_text
+from slmbench.decode.ground import Ground, copied_text, stands
 from slmbench.decode.loop import Decoder
 from slmbench.schema import strict_loads, validate
 
@@ -91,6 +91,18 @@ def test_the_best_that_is_allowed_is_found_wherever_it_stands() -> None:
     assert found.best(at('{"größe":"'), logits, mask) == ord("b")
     mask[ord("b")] = mask[ord("a")] = mask[ord('"')] = False
     assert found.best(at('{"größe":"'), logits, mask) is None
+
+
+@pytest.mark.parametrize(
+    ("partial", "good"),
+    [
+        ("", True), ("a\\n", True), ("a\\", True), ("a\\t", False), ("n", False), ('\\"b', True), ("\\u0", True),
+        ("\\u001f", True), ("\\u001e", False), ("\\u1", False), ("1f", False),
+        ("\\\\", True), ("\\\\\\", False), ("u", False),
+    ],
+)  # fmt: skip
+def test_escapes_are_read_as_what_they_stand_for(partial: str, good: bool) -> None:
+    assert stands(partial, 'a\n"b\x1f\\') is good
 
 
 def test_which_strings_are_meant() -> None:
