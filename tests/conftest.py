@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +211,11 @@ def slmbench(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     return call
 
 
+def interruptible() -> None:
+    """Ctrl-C ends a command also where the tests themselves were started in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """`slmbench ARGUMENTS` in a process of its own, its output in files."""
@@ -219,7 +225,9 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         command = [sys.executable, "-m", "slmbench.cli", *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         with (tmp_path / "stderr").open("w") as errors:
-            process = subprocess.Popen(command, env=environment, stderr=errors, stdout=errors, text=True)
+            process = subprocess.Popen(
+                command, env=environment, stderr=errors, stdout=errors, text=True, preexec_fn=interruptible
+            )
         running.append(process)
         return process
 
