@@ -110,3 +110,29 @@ def test_what_is_no_export_is_refused(wide_run: Path, tmp_path: Path, slmbench: 
     (folder / "model.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(BadInput, match="its bytes are not those that were exported"):
         exported.verify_exported(exported.load_exported(folder))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", 0], "--rows 0: give 1 or more"),
+        (["--threads", 0], "--threads 0: give 1 to 256"),
+        (["--draft-tokens", -1], "--draft-tokens -1: give 0 to 256"),
+        (["--split", "none.jsonl"], "none.jsonl"),
+    ],
+)
+def test_a_wrong_wish_is_one_sentence(
+    wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any], words: list[object], said: str
+) -> None:
+    folder, _ = export.export(wide_run, "onnx-int8", tmp_path / "model")
+    got = slmbench("bench", folder, *words)
+    assert got.code == 2 and said in got.sentence
+
+
+def test_a_missing_engine_is_one_sentence(
+    wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = export.export(wide_run, "onnx-int8", tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    got = slmbench("bench", folder, "--rows", 1)
+    assert got.code == 1 and "pip install 'slmbench[onnx]'" in got.sentence

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slmbench.core import Example, Request
+from slmbench.core import BadInput, Example, Request
 from slmbench.decode.loop import Decoder, Work
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
@@ -22,13 +22,20 @@ from slmbench.progress import progress
 BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32
 """An answer may be so many times the gold's tokens long, and so many more: as `evaluate` has it."""
 
+MOST_ASKED = 256
+"""Draft tokens, or threads, at most."""
+
 
 def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int | None) -> list[Example]:
     """Documents of the model's own task or of a file, evenly spread where fewer are wanted."""
     from slmbench.data import read_examples
 
+    if rows is not None and rows < 1:
+        raise BadInput(f"--rows {rows}: give 1 or more.")
     task = load_task(exported.manifest["task"])
     found = task.load(split) if split in task.splits() else read_examples(Path(split), schemas=schemas, split=split)
+    if not found:
+        raise BadInput(f"{split}: there are no documents in it; give a file with some.")
     return [found[i] for i in spread(len(found), rows)] if rows else found
 
 
@@ -37,6 +44,9 @@ def bench(
     threads: int | None = None,
 ) -> tuple[dict[str, Any], list[Sample]]:  # fmt: skip
     """(figures, samples) of documents answered one after the other, every schema having been seen before."""
+    for name, value, least in (("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1)):
+        if value is not None and not least <= value <= MOST_ASKED:
+            raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
     started = time.perf_counter()
     decoder = exported.decoder(threads, draft_tokens)
     loaded = time.perf_counter() - started

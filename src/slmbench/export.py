@@ -19,13 +19,14 @@ from slmbench import models
 from slmbench.config import load_recipe
 from slmbench.core import BadInput, Request, SlmbenchError
 from slmbench.evaluate import evaluate, request, spread
-from slmbench.exported import FORMS, MANIFEST, Exported, config_of
-from slmbench.files import file_sha256, json_text, write_atomic
+from slmbench.exported import FORMS, MANIFEST, Exported
+from slmbench.files import file_sha256, json_text, read_json, write_atomic
 from slmbench.metrics import Sample
 from slmbench.pipeline import Plan, make_plan
 from slmbench.progress import say
 from slmbench.smooth import largest_inputs, smoothed
 from slmbench.template import prompt_hash
+from slmbench.weights import ANEW
 
 if TYPE_CHECKING:
     from slmbench.decode.loop import Decoder
@@ -77,7 +78,10 @@ def write_onnx(bits: int) -> Write:
     """An ONNX graph with weights in so many bits, for ONNX Runtime."""
 
     def write(tensors: Tensors, config: dict[str, Any], frequencies: np.ndarray, folder: Path) -> None:
-        import onnx
+        try:
+            import onnx
+        except ImportError:
+            raise SlmbenchError("exports to ONNX need more: pip install 'slmbench[onnx]'.") from None
 
         from slmbench.graph import build
 
@@ -128,7 +132,7 @@ def _write(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
     """The files of an export, and a manifest that does not say yet how it was checked."""
     say(f"export    {run.name} to {to}: {FORMS[to]}")
     write, backend = WRITERS[to]
-    config = config_of(plan.base.folder)
+    config = read_json(plan.base.folder / "config.json", ANEW)
     tensors, frequencies = weights_of(plan, run / "adapter", config)
     try:
         write(tensors, config, frequencies, folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,10 +103,12 @@ def load_exported(folder: Path) -> Exported:
                 raise BadInput(f"{folder / name}: {state}; {AGAIN}.")
         if manifest["backend"] not in backends():
             raise BadInput(f"{folder}: made for {manifest['backend']}, which this version does not have; {AGAIN}.")
-        needed = manifest["eos"], manifest["pad"], manifest["stops"], manifest["prompt"]["style"]
+        if not isinstance(manifest["prompt"]["style"], str):
+            raise TypeError("prompt.style")
+        if missing := {"eos", "pad", "stops", "task", "base"} - manifest.keys():
+            raise KeyError(min(missing))
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{folder / MANIFEST}: {error} is missing or of another kind; {AGAIN}.") from None
-    assert needed
     return Exported(folder, manifest)
 
 
@@ -122,9 +123,3 @@ def backends() -> list[str]:
     """The engines that an exported model may name: the files of `backends` are the registry."""
     folder = Path(__file__).parent / "backends"
     return sorted(p.stem for p in folder.glob("*.py") if "def open_engine(" in p.read_text())
-
-
-def config_of(folder: Path) -> dict[str, Any]:
-    """The sizes of the model in a folder."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,6 @@ from slmbench.decode.grammar import Vocabulary
 from slmbench.decode.ground import Ground, copied_text, stands
 from slmbench.decode.loop import Decoder
 from slmbench.schema import strict_loads, validate
-
-END = 2
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_folder: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tiny_folder: Path, tokenizer: Any) -> Vocabulary:
-    return Vocabulary(tiny_folder / "tokenizer.json", tokenizer.get_vocab_size(), [END])
-
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

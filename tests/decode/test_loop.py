@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,18 +18,6 @@ from slmbench.tasks.edge_json import TASK
 from slmbench.template import prompt_text
 
 END = 2
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_folder: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tiny_folder: Path, tokenizer: Any) -> Vocabulary:
-    return Vocabulary(tiny_folder / "tokenizer.json", tokenizer.get_vocab_size(), [END])
 
 
 def ids(tokenizer: Any, text: str) -> tuple[int, ...]:

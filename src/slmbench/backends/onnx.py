@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from slmbench.core import SlmbenchError
+
 POSITIONS = 4096
 
 
@@ -21,7 +23,10 @@ class OnnxEngine:
     """
 
     def __init__(self, folder: Path, threads: int, positions: int = POSITIONS) -> None:
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError:
+            raise SlmbenchError("this export runs on ONNX Runtime: pip install 'slmbench[onnx]'.") from None
 
         config: dict[str, Any] = json.loads((folder / "config.json").read_text())
         options = onnxruntime.SessionOptions()
