@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slmbench.core import BadInput, Example, Request
+from slmbench.core import Backend, BadInput, Example, Request
 from slmbench.decode.loop import Decoder, Work
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
@@ -48,19 +48,21 @@ def bench(
         if value is not None and not least <= value <= MOST_ASKED:
             raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
     started = time.perf_counter()
-    decoder = exported.decoder(threads, draft_tokens)
+    backend = exported.backend(threads, draft_tokens)
     loaded = time.perf_counter() - started
     task = load_task(exported.manifest["task"])
     asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets(exported, examples), strict=True)]
-    warm_up(decoder, asked)
-    decoder.work = Work()
+    warm_up(backend, asked)
     samples: list[Sample] = []
     with progress("bench", len(examples), "documents") as advance:
         for example, request in zip(examples, asked, strict=True):
-            for completion in decoder.generate([request]):
+            for completion in backend.generate([request]):
                 samples.append(make_sample(task, example, completion))
             advance(1, "")
-    return figures(exported, decoder, samples, loaded), samples
+    result = {**figures(samples), "load_s": loaded, "weights_bytes": weights_bytes(exported)}
+    if isinstance(backend, Decoder):
+        result |= work_done(backend.work, result)
+    return result, samples
 
 
 def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
@@ -68,43 +70,55 @@ def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
     return [math.ceil(exported.encode(e).completion_tokens * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
 
 
-def warm_up(decoder: Decoder, asked: Sequence[Request]) -> None:
+def warm_up(backend: Backend, asked: Sequence[Request]) -> None:
     """Read the beginning of every schema's prompt once, as a service would before it is asked."""
     first = {request.prompt_ids[: request.shared_tokens]: request for request in asked}
-    for request in first.values():
-        for _ in decoder.stream(Request("warm-up", request.prompt_ids, 1, request.schema, "", request.shared_tokens)):
+    for begin, request in first.items():
+        # One token more than is shared: the beginning is kept before the last token is read.
+        ids = request.prompt_ids[: len(begin) + 1]
+        for _ in backend.generate([Request("warm-up", ids, 1, request.schema, "", len(begin))]):
             pass
+    if isinstance(backend, Decoder):
+        backend.work = Work()
 
 
-def figures(exported: Exported, decoder: Decoder, samples: Sequence[Sample], loaded: float) -> dict[str, Any]:
-    """Times in milliseconds, work, memory and scores."""
+def figures(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Times in milliseconds, memory and scores."""
     total = [1000 * sample["total_s"] for sample in samples]
-    first = [1000 * sample["first_token_s"] for sample in samples]
-    work, n = decoder.work, len(samples)
-    size = sum(facts["bytes"] for name, facts in exported.manifest["files"].items() if name.startswith("model"))
-    reading = size / bytes_a_second()
+    first = [1000 * sample["first_token_s"] for sample in samples if sample["first_token_s"] is not None]
     return {
-        "documents": n,
-        "mean_ms": sum(total) / n,
+        "documents": len(samples),
+        "mean_ms": sum(total) / len(total),
         "p50_ms": percentile(total, 50),
         "p95_ms": percentile(total, 95),
-        "first_token_p50_ms": percentile(first, 50),
-        "load_s": loaded,
-        "tokens_a_pass": work.tokens_a_pass,
-        "passes": work.passes / n,
-        "prompt_tokens": work.prompt_tokens / n,
-        "cached_tokens": work.cached_tokens / n,
-        "output_tokens": work.output_tokens / n,
-        "masks": work.masks / n,
-        "drafts": {name: {"drafted": count, "accepted": work.accepted[name]} for name, count in work.drafted.items()},
-        "ms_by_part": {name: 1000 * seconds / n for name, seconds in work.seconds.items()},
-        "weights_bytes": size,
-        "weights_read_ms": 1000 * reading,
-        "share_of_reading": work.passes * reading / (sum(total) / 1000),
+        "first_token_p50_ms": percentile(first, 50) if first else None,
+        "output_tokens": sum(sample["output_tokens"] for sample in samples) / len(samples),
         "peak_memory_gib": peak_rss_gib(),
         "json_exact": figure(samples, "json_exact"),
         "schema_compliance": figure(samples, "schema_compliance"),
         "truncated": figure(samples, "truncated"),
+    }
+
+
+def weights_bytes(exported: Exported) -> int:
+    """The size of a model's file."""
+    return sum(facts["bytes"] for name, facts in exported.manifest["files"].items() if name.startswith("model"))
+
+
+def work_done(work: Work, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What our loop did, a document, and how its time compares with reading the weights once a pass."""
+    n = work.documents
+    reading = result["weights_bytes"] / bytes_a_second()
+    return {
+        "tokens_a_pass": work.tokens_a_pass,
+        "passes": work.passes / n,
+        "prompt_tokens": work.prompt_tokens / n,
+        "cached_tokens": work.cached_tokens / n,
+        "masks": work.masks / n,
+        "drafts": {name: {"drafted": count, "accepted": work.accepted[name]} for name, count in work.drafted.items()},
+        "ms_by_part": {name: 1000 * seconds / n for name, seconds in work.seconds.items()},
+        "weights_read_ms": 1000 * reading,
+        "share_of_reading": work.passes * reading / (n * result["mean_ms"] / 1000),
     }
 
 
@@ -118,27 +132,30 @@ def bytes_a_second() -> float:
     return 4 * block.nbytes / (time.perf_counter() - started)
 
 
-def lines(result: dict[str, Any]) -> list[str]:
+def lines(result: Mapping[str, Any]) -> list[str]:
     """The figures as text for a terminal."""
-    drafts = ", ".join(
-        f"{name} {part['accepted']}/{part['drafted']}" for name, part in sorted(result["drafts"].items())
-    )
-    parts = ", ".join(f"{name} {value:.1f}" for name, value in result["ms_by_part"].items())
-    return [
+    first = result["first_token_p50_ms"]
+    said = [
         f"{result['documents']} documents   mean {result['mean_ms']:.0f} ms, p50 {result['p50_ms']:.0f}, p95"
-        f" {result['p95_ms']:.0f}, first token {result['first_token_p50_ms']:.0f}; loaded in {result['load_s']:.1f} s",
-        f"passes         {result['passes']:.1f} a document, {result['tokens_a_pass']:.2f} tokens each"
-        f" ({result['output_tokens']:.0f} written; of {result['prompt_tokens']:.0f} read"
-        f" {result['cached_tokens']:.0f} were kept)",
-        f"drafts         {drafts or 'none'}",
-        f"milliseconds   {parts}; reading the weights once a pass would be {100 * result['share_of_reading']:.0f} %",
-        f"memory         {result['peak_memory_gib']:.2f} GiB, weights {result['weights_bytes'] / 1e6:.0f} MB",
-        *(
-            f"{label:14} {shown(result[name]['value'], name)} ({result[name]['k']}/{result[name]['n']})"
-            for label, name in (
-                ("JSONExact", "json_exact"),
-                ("valid", "schema_compliance"),
-                ("truncated", "truncated"),
-            )
-        ),
+        f" {result['p95_ms']:.0f}{'' if first is None else f', first token {first:.0f}'}; loaded in"
+        f" {result['load_s']:.1f} s"
     ]
+    if "passes" in result:
+        drafts = ", ".join(
+            f"{name} {part['accepted']}/{part['drafted']}" for name, part in sorted(result["drafts"].items())
+        )
+        parts = ", ".join(f"{name} {value:.1f}" for name, value in result["ms_by_part"].items())
+        said += [
+            f"passes         {result['passes']:.1f} a document, {result['tokens_a_pass']:.2f} tokens each"
+            f" ({result['output_tokens']:.0f} written; of {result['prompt_tokens']:.0f} read"
+            f" {result['cached_tokens']:.0f} were kept)",
+            f"drafts         {drafts or 'none'}",
+            f"milliseconds   {parts}; reading the weights once a pass: {100 * result['share_of_reading']:.0f} %",
+        ]
+    said.append(
+        f"memory         {result['peak_memory_gib']:.2f} GiB, weights {result['weights_bytes'] / 1e6:.0f} MB",
+    )
+    for label, name in (("JSONExact", "json_exact"), ("valid", "schema_compliance"), ("truncated", "truncated")):
+        found = result[name]
+        said.append(f"{label:14} {shown(found['value'], name)} ({found['k']}/{found['n']})")
+    return said

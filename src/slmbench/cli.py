@@ -330,9 +330,9 @@ def _card(arguments: argparse.Namespace) -> None:
 
 
 def _add_model_verbs(verbs: Any) -> None:
-    from slmbench.exported import FORMS
+    from slmbench.forms import FORMS
 
-    listed = "; ".join(f"{name}: {says}" for name, says in FORMS.items())
+    listed = "; ".join(f"{name}: {form.says}" for name, form in FORMS.items())
     verb = verbs.add_parser(
         "export",
         help="a finished run's model as one folder that runs without torch",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmbench.core import BadInput, Example, Request
+from slmbench.core import Backend, BadInput, Example, Request
 from slmbench.files import file_sha256, read_json
 from slmbench.memory import usable_cores
 from slmbench.template import Encoded, PromptStyle, encode, encode_prompt, prompt_text
@@ -16,12 +16,6 @@ from slmbench.template import Encoded, PromptStyle, encode, encode_prompt, promp
 if TYPE_CHECKING:
     from slmbench.decode.loop import Decoder
 
-FORMS = {
-    "int8": "int8 weights for our own kernels",
-    "onnx-int8": "int8 weights for ONNX Runtime",
-    "onnx-int4": "int4 weights for ONNX Runtime",
-}
-"""What a model can be exported to, and what that is."""
 MANIFEST = "manifest.json"
 AGAIN = "export the model again"
 
@@ -79,19 +73,25 @@ class Exported:
     def _beginning(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokens(text)["input_ids"])
 
-    def decoder(self, threads: int | None = None, draft_tokens: int | None = None) -> Decoder:
-        """What runs it: on all cores by default. Raises SlmbenchError where its engine is not installed."""
+    def backend(self, threads: int | None = None, draft_tokens: int | None = None) -> Decoder | Backend:
+        """What answers, on all cores by default: our loop over an engine, or a library's own.
+
+        Raises SlmbenchError where the library is not installed.
+        """
+        module = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
+        if hasattr(module, "open_backend"):
+            backend: Backend = module.open_backend(self.folder, threads or usable_cores())
+            return backend
         from slmbench.decode.grammar import Vocabulary
         from slmbench.decode.loop import MOST, Decoder
 
-        engines = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
-        engine = engines.open_engine(self.folder, threads or usable_cores())
+        engine = module.open_engine(self.folder, threads or usable_cores())
         vocabulary = Vocabulary(self.folder / "tokenizer.json", engine.vocabulary, self.manifest["stops"])
         return Decoder(engine, self.tokens.tokenizer, vocabulary, MOST if draft_tokens is None else draft_tokens)
 
 
 def load_exported(folder: Path) -> Exported:
-    """Raises BadInput where the folder is no export, or a file of it is missing or cut."""
+    """Raises BadInput where the folder is no export, or a file of it is not what was written."""
     if not (folder / MANIFEST).is_file():
         raise BadInput(f"{folder}: no exported model (no {MANIFEST}); give the folder that slmbench export wrote.")
     manifest = read_json(folder / MANIFEST, AGAIN)
@@ -101,6 +101,8 @@ def load_exported(folder: Path) -> Exported:
             if size != facts["bytes"]:
                 state = "missing" if size is None else f"{size} bytes long, not {facts['bytes']}"
                 raise BadInput(f"{folder / name}: {state}; {AGAIN}.")
+            if file_sha256(folder / name) != facts["sha256"]:
+                raise BadInput(f"{folder / name}: its bytes are not those that were exported; {AGAIN}.")
         if manifest["backend"] not in backends():
             raise BadInput(f"{folder}: made for {manifest['backend']}, which this version does not have; {AGAIN}.")
         if not isinstance(manifest["prompt"]["style"], str):
@@ -112,14 +114,7 @@ def load_exported(folder: Path) -> Exported:
     return Exported(folder, manifest)
 
 
-def verify_exported(exported: Exported) -> None:
-    """Raises BadInput where a file's bytes are not those that were exported."""
-    for name, facts in exported.manifest["files"].items():
-        if file_sha256(exported.folder / name) != facts["sha256"]:
-            raise BadInput(f"{exported.folder / name}: its bytes are not those that were exported; {AGAIN}.")
-
-
 def backends() -> list[str]:
-    """The engines that an exported model may name: the files of `backends` are the registry."""
+    """What an exported model may name as its backend: the files of `backends` are the registry."""
     folder = Path(__file__).parent / "backends"
-    return sorted(p.stem for p in folder.glob("*.py") if "def open_engine(" in p.read_text())
+    return sorted(p.stem for p in folder.glob("*.py") if "\ndef open_" in p.read_text())
