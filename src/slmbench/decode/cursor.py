@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Place = Literal["key", "value", "string", "scalar", "after"]
+
+
+class Frame(NamedTuple):
+    """An open object or array: its bracket, its present key, its keys so far, and how many characters had been fed when
+    it was opened, its bracket among them."""
+
+    bracket: str
+    key: str = ""
+    keys: tuple[str, ...] = ()
+    opened: int = 0
 
 
 class Cursor:
@@ -16,11 +26,13 @@ class Cursor:
     values that ended since they were last taken.
     """
 
-    __slots__ = ("closed", "escaped", "frames", "partial", "place", "quoted")
+    __slots__ = ("closed", "count", "escaped", "frames", "partial", "place", "quoted")
 
     def __init__(self) -> None:
-        self.frames: list[tuple[str, str, tuple[str, ...]]] = []
-        """(bracket, present key, keys of the object so far) of every open object or array, the outermost first."""
+        self.frames: list[Frame] = []
+        """The outermost first."""
+        self.count = 0
+        """Characters fed."""
         self.place: Place = "value"
         self.partial = ""
         self.quoted = self.escaped = False
@@ -30,22 +42,24 @@ class Cursor:
         """One that goes on by itself."""
         other = Cursor.__new__(Cursor)
         other.frames, other.place, other.partial = list(self.frames), self.place, self.partial
+        other.count = self.count
         other.quoted, other.escaped, other.closed = self.quoted, self.escaped, list(self.closed)
         return other
 
     @property
     def path(self) -> tuple[str | None, ...]:
         """The keys from the outermost object on; None for an array."""
-        return tuple(key if bracket == "{" else None for bracket, key, _ in self.frames)
+        return tuple(frame.key if frame.bracket == "{" else None for frame in self.frames)
 
     @property
     def within(self) -> str:
         """The innermost open bracket; empty outside of all."""
-        return self.frames[-1][0] if self.frames else ""
+        return self.frames[-1].bracket if self.frames else ""
 
     def feed(self, text: str) -> None:
         """Go on behind `text`."""
         for char in text:
+            self.count += 1
             if self.quoted:
                 self._inside(char)
             elif char == '"':
@@ -53,7 +67,7 @@ class Cursor:
                 if self.place != "key":
                     self.place = "string"
             elif char in "{[":
-                self.frames.append((char, "", ()))
+                self.frames.append(Frame(char, opened=self.count))
                 self.place = "key" if char == "{" else "value"
                 self.partial = ""
             elif char in "}]":
@@ -78,8 +92,8 @@ class Cursor:
         text = plain(self.partial)
         if self.place == "key":
             if self.frames:
-                bracket, _, keys = self.frames[-1]
-                self.frames[-1] = (bracket, text, (*keys, text))
+                frame = self.frames[-1]
+                self.frames[-1] = frame._replace(key=text, keys=(*frame.keys, text))
         else:
             self.closed.append(text)
         self.place, self.partial = "after", ""

@@ -135,7 +135,7 @@ def next_key(place: Place) -> str | None:
     owner = schema_at(place.root, cursor.path[:-1])
     fields = properties_of(owner, place.root)
     names = list(fields)
-    done = cursor.frames[-1][2]
+    done = cursor.frames[-1].keys
     required = set(owner.get("required", ()))
     left = names[names.index(done[-1]) + 1 :] if done and done[-1] in names else names if not done else []
     begun = plain(cursor.partial) if cursor.quoted else ""

@@ -1,81 +1,150 @@
-"""Grounding: a string of the answer spells a run of text of the document, where the schema means such a text.
+"""Grounding: a string of the answer spells a run of whole words of the document, where the schema means such a text.
 
 It means one in every string without `enum`, `const`, `format` or `pattern`, unless the schema says of it
-`"x-slmbench": {"grounded": false}`: those are chosen or rewritten, not copied. The document and the answer are compared
-byte for byte: a token may end within a character, so bytes stand for characters here (Latin-1).
+`"x-slmbench": {"grounded": false}`: those are chosen or rewritten, not copied. With `"loose"` in place of false, case and
+white space may be others. A list repeats an item no more often than the document has its longest string.
+
+The document and the answer are compared byte for byte: a token may end within a character, so bytes stand for
+characters here (Latin-1).
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
-import numpy as np
-
+from slmbench.decode.bounds import Bounds
 from slmbench.decode.cursor import Cursor, plain, spelt
 from slmbench.decode.draft import schema_at
+from slmbench.schema import leaves
 
 _ESCAPE = re.compile(r"((?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)(\\.{0,4})?", re.DOTALL)
 """A string's spelling, and an escape that is not whole yet."""
-FIRST = 512
-"""Likeliest tokens that are looked at before all others."""
+JOINERS = "-_.@()"
+"""Between two words, these make one: of a number, a name or an address no part is meant."""
+REPEATS = 8
+"""How often a list may have an item without any string."""
+Copied = Literal["exact", "loose", ""]
 
 
-class Ground:
+class Text:
+    """A document as bytes, and where in it words begin and end.
+
+    A word is a run of digits, or of letters of a script that puts spaces between words; or several that JOINERS join.
+    """
+
+    def __init__(self, document: str) -> None:
+        self.bytes = document.encode("utf-8", "replace").decode("latin-1")
+        kinds = ["", *map(_kind, document), ""]
+        inside = [bool(a and a == b) for a, b in zip(kinds, kinds[1:], strict=False)]
+        for i, char in enumerate(document):
+            if char in JOINERS and kinds[i] and kinds[i + 2]:
+                inside[i] = inside[i + 1] = True
+        edges = bytearray()
+        for char, within in zip(document, inside, strict=False):
+            edges.append(not within)
+            edges.extend(bytes(len(char.encode("utf-8", "replace")) - 1))
+        self.edges = edges + b"\1"
+        """For every place between bytes whether no word goes on over it."""
+
+    def has(self, partial: str, *, whole: bool) -> bool:
+        """Whether whole words of the document begin so, as JSON spells it, or are so (`whole`)."""
+        text, escape = _ESCAPE.fullmatch(partial).groups()  # type: ignore[union-attr]
+        text = plain(text)
+        if not text and not escape:
+            return True
+        for begin in self._places(text):
+            end = begin + len(text)
+            if whole and not self.edges[end]:
+                continue
+            if not escape or spelt(self.bytes[end : end + 1]).startswith(escape):
+                return True
+        return False
+
+    def count(self, text: str) -> int:
+        """How often a text stands in the document."""
+        return self.bytes.count(text)
+
+    def _places(self, text: str) -> Iterator[int]:
+        begin = self.bytes.find(text)
+        while 0 <= begin < len(self.bytes):
+            if self.edges[begin]:
+                yield begin
+            begin = self.bytes.find(text, begin + 1)
+
+
+class Ground(Bounds):
     """What one document lets strings say.
 
     Args:
-        text_of: token id -> its bytes, each as a character.
+        text_of: as `Bounds` has it.
     """
 
     def __init__(self, schema: Mapping[str, Any], document: str, text_of: Callable[[int], str]) -> None:
-        self.schema, self.text_of = schema, text_of
-        self.document = document.encode("utf-8", "replace").decode("latin-1")
+        super().__init__(text_of)
+        self.schema = schema
+        self.exact, self._loose = Text(document), Text(loosened(document))
+        self.written = ""
 
-    def allows(self, cursor: Cursor, token: int) -> bool:
-        """Whether the document has what a token would make of the strings that it is part of."""
-        behind = cursor.clone()
-        for char in self.text_of(token):
-            if char == '"' and behind.place == "string" and not behind.escaped and not self._stands(behind):
+    def accept(self, token: int) -> None:
+        """Go on behind a token."""
+        super().accept(token)
+        self.written += self.text_of(token)
+
+    def allows(self, token: int) -> bool:
+        """Whether the document has what a token would make of the strings and lists that it is part of."""
+        if not super().allows(token):
+            return False
+        behind, text = self.cursor.clone(), self.text_of(token)
+        for i, char in enumerate(text):
+            if char == '"' and behind.place == "string" and not behind.escaped and not self._stands(behind, whole=True):
                 return False
+            if char == "," and behind.within == "[" and behind.place in ("after", "scalar"):
+                items = (self.written + text[:i])[behind.frames[-1].opened :]
+                if self._repeats(items):
+                    return False
             behind.feed(char)
-        return behind.place != "string" or self._stands(behind)
+        return behind.place != "string" or self._stands(behind, whole=False)
 
-    def best(self, cursor: Cursor, logits: np.ndarray, mask: np.ndarray) -> int | None:
-        """The likeliest token that the mask and the document allow; None where there is none."""
-        scores = np.where(mask, logits, -np.inf)
-        first = np.argpartition(-scores, min(FIRST, len(scores) - 1))[:FIRST]
-        for order in (first[np.argsort(-scores[first], kind="stable")], np.argsort(-scores, kind="stable")):
-            for token in order:
-                if scores[token] == -np.inf:
-                    break
-                if self.allows(cursor, int(token)):
-                    return int(token)
-        return None
-
-    def _stands(self, cursor: Cursor) -> bool:
+    def _stands(self, cursor: Cursor, *, whole: bool) -> bool:
         """Whether the document has what is written so far of a string, if it must."""
-        return not self._means_text(cursor) or stands(cursor.partial, self.document)
-
-    def _means_text(self, cursor: Cursor) -> bool:
         path = tuple(key and key.encode("latin-1", "replace").decode("utf-8", "replace") for key in cursor.path)
-        return copied_text(schema_at(self.schema, path))
+        how = copied_text(schema_at(self.schema, path))
+        if how == "loose":
+            return self._loose.has(loosened(cursor.partial), whole=whole)
+        return not how or self.exact.has(cursor.partial, whole=whole)
+
+    def _repeats(self, items: str) -> bool:
+        """Whether the last of a list's items so far has been there too often."""
+        try:
+            values = json.loads(f"[{items}]")
+        except ValueError:  # keys that come twice or what else is not this rule's business
+            return False
+        strings = [leaf for _, leaf in leaves(values[-1]) if isinstance(leaf, str)]
+        longest = max(strings, key=len, default="")
+        most = max(1, self.exact.count(longest)) if longest else REPEATS
+        return bool(values.count(values[-1]) > most)
 
 
-def stands(partial: str, document: str) -> bool:
-    """Whether the beginning of a string, as JSON spells it, is that of a run of the document."""
-    whole, escape = _ESCAPE.fullmatch(partial).groups()  # type: ignore[union-attr]
-    text = plain(whole)
-    if not escape:
-        return text in document
-    places = (match.end() for match in re.finditer(f"(?={re.escape(text)})", document))
-    return any(spelt(document[i + len(text) :][:1]).startswith(escape) for i in places)
+def loosened(text: str) -> str:
+    """Small letters, and one space for white space of any kind and length, as it is or as JSON spells it."""
+    return re.sub(r"(?:\s|\\[nrt])+", " ", text.lower())
 
 
-def copied_text(schema: Mapping[str, Any]) -> bool:
-    """Whether a string under this schema is a text of the document."""
+def copied_text(schema: Mapping[str, Any]) -> Copied:
+    """Whether a string under this schema is a text of the document, and how like it."""
     if schema.keys() & {"enum", "const", "format", "pattern"}:
-        return False
+        return ""
     said = schema.get("x-slmbench")
-    return not isinstance(said, Mapping) or said.get("grounded") is not False
+    how = said.get("grounded") if isinstance(said, Mapping) else None
+    return "" if how is False else "loose" if how == "loose" else "exact"
+
+
+def _kind(char: str) -> str:
+    """What a character is a part of: a number, a word, or neither."""
+    if char.isdigit():
+        return "digit"
+    # Latin, Greek, Cyrillic, Armenian: what is further on writes words together, or small words onto others.
+    return "letter" if char.isalpha() and (char < "\u0590" or "\u1e00" <= char < "\u2000") else ""

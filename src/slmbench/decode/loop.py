@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from slmbench.core import BadInput, Completion, Finish, Request
-from slmbench.decode.cursor import Cursor
+from slmbench.decode.bounds import Bounds
 from slmbench.decode.draft import Drafter
 from slmbench.decode.grammar import Grammars, Vocabulary, allowed
 from slmbench.decode.ground import Ground
@@ -85,6 +85,7 @@ class Decoder:
         """The tokens whose keys and values the engine holds."""
         self._prefixes: dict[tuple[int, ...], Any] = {}
         self._words: dict[int, str] = {}
+        self._spelt: dict[int, str] = {}
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion for each request, in order."""
@@ -123,8 +124,7 @@ class Decoder:
             )
         matcher = None if request.schema is None else self.grammars.of(request.schema, request.id).start()
         drafter = Drafter(request.schema, request.text, self.tokens) if self.most else None
-        ground = Ground(request.schema, request.text, self._bytes) if request.schema and request.grounded else None
-        cursor = Cursor()  # of bytes, for the ground alone
+        bounds = self._bounds(request)
         at = self._recall(request)
         ids: Sequence[int] = request.prompt_ids[at:]
         left = min(request.max_new_tokens, room)
@@ -137,7 +137,7 @@ class Decoder:
             logits = self._pass([*ids, *draft], at, len(draft) + 1)
             taken = 0
             for row in range(len(draft) + 1):
-                token = self._choose(logits[row], matcher, ground, cursor)
+                token = self._choose(logits[row], matcher, bounds)
                 written.append(token)
                 self.work.output_tokens += 1
                 left -= 1
@@ -147,8 +147,7 @@ class Decoder:
                     break
                 if matcher is not None:
                     matcher.consume_token(token)
-                    if ground is not None:
-                        cursor.feed(self._bytes(token))
+                    bounds.accept(token)
                     if matcher.is_stopped() and left:  # nothing but the end may follow: no pass is needed for it
                         self.work.output_tokens += 1
                         yield self.vocabulary.stops[0]
@@ -189,7 +188,9 @@ class Decoder:
 
     def _bytes(self, token: int) -> str:
         """The bytes of one token, each as a character."""
-        return bytes(self.vocabulary.tokens.decode_bytes([token])).decode("latin-1")
+        if token not in self._spelt:
+            self._spelt[token] = bytes(self.vocabulary.tokens.decode_bytes([token])).decode("latin-1")
+        return self._spelt[token]
 
     def _draft(self, drafter: Drafter | None, matcher: Any, limit: int) -> tuple[list[int], list[str]]:
         """(token ids, their sources): legal ones only."""
@@ -217,21 +218,26 @@ class Decoder:
         self.work.seconds["model"] += time.perf_counter() - started
         return logits
 
-    def _choose(self, logits: np.ndarray, matcher: Any, ground: Ground | None, cursor: Cursor) -> int:
-        """The likeliest token that grammar and document allow. A mask is made only where the likeliest of all is not.
+    def _choose(self, logits: np.ndarray, matcher: Any, bounds: Bounds) -> int:
+        """The likeliest token that grammar and bounds allow. A mask is made only where the likeliest of all is not.
 
-        Where the document allows none that the grammar does, the grammar alone decides.
+        Where the bounds allow none that the grammar does, the grammar alone decides.
         """
         started = time.perf_counter()
         token = int(logits.argmax())
-        legal = matcher is None or matcher.validate_tokens([token]) > 0
-        if not legal or (ground is not None and not ground.allows(cursor, token)):
+        if matcher is not None and not (matcher.validate_tokens([token]) and bounds.allows(token)):
             self.work.masks += 1
             mask = allowed(matcher, len(logits))
-            best = None if ground is None else ground.best(cursor, logits, mask)
+            best = bounds.best(logits, mask)
             token = int(np.where(mask, logits, -np.inf).argmax()) if best is None else best
         self.work.seconds["choose"] += time.perf_counter() - started
         return token
+
+    def _bounds(self, request: Request) -> Bounds:
+        """What is asked of an answer under a schema beside its grammar."""
+        if request.schema is not None and request.grounded:
+            return Ground(request.schema, request.text, self._bytes)
+        return Bounds(self._bytes)
 
     def _recall(self, request: Request) -> int:
         """How many tokens of the prompt the engine has seen already; the last is always read anew.
