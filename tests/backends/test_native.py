@@ -13,7 +13,7 @@ import pytest
 from slmbench.backends import native
 from slmbench.backends.native import NativeEngine, quantize
 from slmbench.core import BadInput
-from slmbench.export import write_native, write_onnx
+from slmbench.forms import FORMS, Merged
 
 SIZES = {
     "vocab_size": 320, "hidden_size": 192, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 6,
@@ -63,8 +63,9 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     tensors = {k: v.numpy() for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}
     frequencies = model.model.rotary_emb.inv_freq.float().numpy()
-    write_native(tensors, config, frequencies, folder)
-    write_onnx(8)(tensors, config, frequencies, folder)
+    merged = Merged(tensors, config, folder, frequencies)
+    for form in ("int8", "onnx-int8"):
+        FORMS[form].write(merged, folder)
     (folder / "config.json").write_text(json.dumps(config))
     return folder, logits(model, IDS)
 

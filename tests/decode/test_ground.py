@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slmbench.core import Request
-from slmbench.decode.cursor import Cursor
+from slmbench.decode.cursor import spelt
 from slmbench.decode.grammar import Vocabulary
-from slmbench.decode.ground import Ground, copied_text, stands
+from slmbench.decode.ground import Ground, Text, copied_text, loosened
 from slmbench.decode.loop import Decoder
-from slmbench.schema import strict_loads, validate
+from slmbench.schema import canonical, leaves, strict_loads, validate
+from slmbench.tasks.edge_json import TASK
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -41,56 +42,103 @@ def test_strings_stand_in_the_document(tokenizer: Any, vocabulary: Vocabulary, d
         value = strict_loads(fast.text)
         assert validate(value, SCHEMA) == []
         for text in (value["größe"], *value["tags"]):
-            assert text in document
+            assert Text(document).has(spelt(text).encode().decode("latin-1"), whole=True)
 
 
-def ground(document: str) -> Ground:
-    """Tokens are characters' code points."""
-    return Ground(SCHEMA, document, lambda token: chr(token).encode().decode("latin-1"))
-
-
-def at(text: str) -> Cursor:
-    cursor = Cursor()
-    cursor.feed(text.encode().decode("latin-1"))
-    return cursor
+def ground(document: str, written: str = "") -> Ground:
+    """Behind a text, the schema's ground; tokens are characters' code points."""
+    found = Ground(SCHEMA, document, lambda token: chr(token).encode().decode("latin-1"))
+    for char in written:
+        found.accept(ord(char))
+    return found
 
 
 @pytest.mark.parametrize(
     ("written", "following", "good"),
     [
         ('{"größe":"', "z", True), ('{"größe":"', "q", False), ('{"größe":"zwölf', " ", True),
-        ('{"größe":"zwölf', "m", False), ('{"größe":"zw', '"', True), ('{"größe":"zwölf \\', '"', True),
-        ('{"größe":"', '"', True), ('{"größe":"a","kind":"', "q", True), ('{"größe":"a","free":"', "q", True),
+        ('{"größe":"zwölf', "m", False), ('{"größe":"zw', '"', False), ('{"größe":"zwölf \\', '"', True),
+        ('{"größe":"', "w", False), ('{"größe":"zwölf', '"', True), ('{"größe":"', '"', True),
+        ('{"größe":"a","kind":"', "q", True), ('{"größe":"a","free":"', "q", True),
         ('{"tags":["', "q", False), ('{"tags":["m","', "m", True), ('{"größe":"a","on":"', "1", True),
     ],
 )  # fmt: skip
 def test_what_may_follow(written: str, following: str, good: bool) -> None:
-    assert ground('zwölf "m"').allows(at(written), ord(following)) is good
+    assert ground('zwölf "m"', written).allows(ord(following)) is good
+
+
+@pytest.mark.parametrize(
+    ("document", "text", "good"),
+    [
+        ("Colemanmouth", "Colem", False), ("Colemanmouth", "Colemanmouth", True), ("Colemanmouth", "mouth", False),
+        ("100km", "100", True), ("100km", "km", True), ("100km", "10", False), ("x,y", "x", True),
+        ("a1-b2 c", "b2", False), ("a1-b2 c", "a1-b2", True), ("to m.p@x.de.", "p@x.de", False),
+        ("to m.p@x.de.", "m.p@x.de", True), ("(752)936", "752", False), ("(752) 936", "752", True),
+        ("サイズは大です", "大", True), ("Zürich", "Z", False), ("Zürich", "rich", False), ("", "", True),
+        ("", "a", False),
+        ("pq p", "p", True),
+    ],
+)  # fmt: skip
+def test_whole_words(document: str, text: str, good: bool) -> None:
+    assert Text(document).has(text.encode().decode("latin-1"), whole=True) is good
+
+
+def test_a_list_repeats_no_more_than_the_document() -> None:
+    listing = '{"tags":["ab","cd","ab"'
+    assert not ground("ab, cd", listing).allows(ord(","))
+    assert ground("ab, cd", listing).allows(ord("]"))
+    assert ground("ab, cd, ab", listing).allows(ord(","))
+
+
+def test_case_and_white_space_where_the_schema_says_so() -> None:
+    schema = {"properties": {"a": {"type": "string", "x-slmbench": {"grounded": "loose"}}, "b": {"type": "string"}}}
+    for key, good in (("a", True), ("b", False)):
+        found = Ground(schema, "The GREEN\n  Door", lambda token: chr(token))
+        for char in f'{{"{key}":"green Doo':
+            found.accept(ord(char))
+        assert found.allows(ord("r")) is good
+    assert loosened("A \n\tb") == loosened("a\\nb") == "a b"
 
 
 def test_the_best_that_is_allowed_is_found_wherever_it_stands() -> None:
     logits = np.arange(2000, dtype=np.float32)
     mask = np.ones(2000, bool)
-    found = ground("ab")
-    assert found.best(at('{"größe":"'), logits, mask) == ord("b")
-    mask[ord("b")] = mask[ord("a")] = mask[ord('"')] = False
-    assert found.best(at('{"größe":"'), logits, mask) is None
+    found = ground("a b", '{"größe":"')
+    assert found.best(logits, mask) == ord("b")
+    mask[[ord(char) for char in 'ab "']] = False
+    assert found.best(logits, mask) is None
 
 
 @pytest.mark.parametrize(
     ("partial", "good"),
     [
         ("", True), ("a\\n", True), ("a\\", True), ("a\\t", False), ("n", False), ('\\"b', True), ("\\u0", True),
-        ("\\u001f", True), ("\\u001e", False), ("\\u1", False), ("1f", False),
+        ("b\\u001f", True), ("b\\u001e", False), ("b\\u1", False), ("1f", False), ("b\\u0", True),
         ("\\\\", True), ("\\\\\\", False), ("u", False),
     ],
 )  # fmt: skip
 def test_escapes_are_read_as_what_they_stand_for(partial: str, good: bool) -> None:
-    assert stands(partial, 'a\n"b\x1f\\') is good
+    assert Text('a\n"b\x1f\\').has(partial, whole=False) is good
 
 
 def test_which_strings_are_meant() -> None:
-    assert copied_text({"type": "string"}) and copied_text({"type": "string", "maxLength": 3})
+    assert copied_text({"type": "string"}) == "exact" and copied_text({"type": "string", "maxLength": 3})
     for more in ({"enum": ["a"]}, {"const": "a"}, {"format": "date"}, {"pattern": "a"}):
         assert not copied_text({"type": "string", **more})
     assert not copied_text({"x-slmbench": {"grounded": False}}) and copied_text({"x-slmbench": "no"})
+    assert copied_text({"x-slmbench": {"grounded": "loose"}}) == "loose"
+
+
+@pytest.mark.parametrize("split", [split for split in TASK.splits() if not split.startswith("train_large")])
+def test_no_gold_that_stands_in_its_document_is_forbidden(split: str) -> None:
+    """Numbers that are derived, and the few texts that a document does not have, are not this test's."""
+    for example in TASK.load(split):
+        found = Ground(example.schema, example.text, lambda token: chr(token))
+        values = [leaf for _, leaf in leaves(example.target) if isinstance(leaf, str)]
+        text = canonical(example.target, example.schema)
+        for char in text.encode().decode("latin-1"):
+            if not found.allows(ord(char)):
+                partial = found.cursor.partial.encode("latin-1").decode(errors="ignore")
+                assert any(value not in example.text for value in values), (example.id, partial, char)
+                break
+            found.accept(ord(char))

@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
     Matrix qkv, o, gate_up, down;
     float *before, *after;    /* the norms' weights [hidden] */
-    float *keys, *values;     /* [shared, head, positions] and [shared, positions, head] */
+    float *keys, *values;     /* [shared, places / LANES, head, LANES] and [shared, places, head] */
 } Layer;
 
 typedef struct {
@@ -52,6 +52,7 @@ typedef struct Model {
     Matrix *table;            /* the embedding: `output` itself where they are one */
     Matrix own_table;
     float *norm, *cos, *sin;  /* angles [positions, head / 2] */
+    int places;               /* positions rounded up to whole blocks */
     int room;                 /* tokens that the buffers below hold */
     float *stream, *qkv, *mixed, *wide, *scores;
     Codes in;
@@ -61,7 +62,7 @@ typedef struct Model {
     int count, at, picked;
     float *logits;
     pthread_t workers[MOST_THREADS];
-    struct { struct Model *model; int index; } places[MOST_THREADS];
+    struct { struct Model *model; int index; } seats[MOST_THREADS];
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_int turn, waiting, generation;
@@ -243,6 +244,88 @@ static void turn(const Model *m, float *x, int position, float scale) {
     DO(m, turn, x, m->cos + (size_t)position * half, m->sin + (size_t)position * half, half, scale);
 }
 
+/* Queries [head] that share a key head, each over its first keys: q[r] -> out[r]. Keys [places / LANES, head, LANES],
+ * values [places, head]; scores [rows, stride]. Later rows look at no fewer keys. */
+typedef struct {
+    const float *q[TILE];
+    float *out[TILE];
+    int length[TILE];
+} Queries;
+
+static void attend_plain(int rows, const Queries *all, const float *keys, const float *values, float *scores, int stride,
+                         int head) {
+    for (int r = 0; r < rows; r++) {
+        int length = all->length[r];
+        float *row = scores + (size_t)r * stride, *out = all->out[r];
+        for (int t = 0; t < length; t++) {
+            const float *k = keys + (size_t)(t / LANES) * head * LANES + t % LANES;
+            row[t] = 0;
+            for (int d = 0; d < head; d++) row[t] += all->q[r][d] * k[d * LANES];
+        }
+        float share = softmax_plain(row, length, length);
+        for (int d = 0; d < head; d++) out[d] = 0;
+        for (int t = 0; t < length; t++)
+            for (int d = 0; d < head; d++) out[d] += row[t] * values[(size_t)t * head + d];
+        for (int d = 0; d < head; d++) out[d] *= share;
+    }
+}
+
+#ifdef X86
+/* Keys and values are loaded once for all rows; what a row gives is the same whatever is beside it. */
+WIDE INLINE void attend_tile(const int rows, const Queries *all, const float *keys, const float *values, float *scores,
+                             int stride, int head) {
+    int longest = all->length[rows - 1];
+    for (int t = 0; t < longest; t += 2 * LANES) {
+        const float *k = keys + (size_t)t * head;
+        __m512 sums[TILE][2];
+        for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+        for (int d = 0; d < head; d++, k += LANES) {
+            __m512 k0 = _mm512_loadu_ps(k), k1 = _mm512_loadu_ps(k + (size_t)head * LANES);
+            for (int r = 0; r < rows; r++) {
+                __m512 q = _mm512_set1_ps(all->q[r][d]);
+                sums[r][0] = _mm512_fmadd_ps(q, k0, sums[r][0]);
+                sums[r][1] = _mm512_fmadd_ps(q, k1, sums[r][1]);
+            }
+        }
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < 2; j++) _mm512_storeu_ps(scores + (size_t)r * stride + t + j * LANES, sums[r][j]);
+    }
+    float share[TILE];
+    for (int r = 0; r < rows; r++) share[r] = softmax_wide(scores + (size_t)r * stride, all->length[r], longest);
+    for (int from = 0; from < head; from += SPAN) {
+        __m512 sums[TILE][4];
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < 4; j++) sums[r][j] = _mm512_setzero_ps();
+        for (int t = 0; t < longest; t++) {
+            const float *v = values + (size_t)t * head + from;
+            __m512 v0 = _mm512_loadu_ps(v), v1 = _mm512_loadu_ps(v + 16), v2 = _mm512_loadu_ps(v + 32), v3 = _mm512_loadu_ps(v + 48);
+            for (int r = 0; r < rows; r++) {
+                __m512 score = _mm512_set1_ps(scores[(size_t)r * stride + t]);
+                sums[r][0] = _mm512_fmadd_ps(score, v0, sums[r][0]);
+                sums[r][1] = _mm512_fmadd_ps(score, v1, sums[r][1]);
+                sums[r][2] = _mm512_fmadd_ps(score, v2, sums[r][2]);
+                sums[r][3] = _mm512_fmadd_ps(score, v3, sums[r][3]);
+            }
+        }
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < 4; j++)
+                _mm512_storeu_ps(all->out[r] + from + 16 * j, _mm512_mul_ps(sums[r][j], _mm512_set1_ps(share[r])));
+    }
+}
+
+WIDE static void attend_wide(int rows, const Queries *all, const float *keys, const float *values, float *scores,
+                             int stride, int head) {
+    switch (rows) {
+        case 1: attend_tile(1, all, keys, values, scores, stride, head); break;
+        case 2: attend_tile(2, all, keys, values, scores, stride, head); break;
+        case 3: attend_tile(3, all, keys, values, scores, stride, head); break;
+        case 4: attend_tile(4, all, keys, values, scores, stride, head); break;
+        case 5: attend_tile(5, all, keys, values, scores, stride, head); break;
+        default: attend_tile(6, all, keys, values, scores, stride, head);
+    }
+}
+#endif
+
 static void attention(Model *m, Layer *l, int index) {
     const Sizes *s = &m->s;
     int width = (s->heads + 2 * s->shared) * s->head, each = s->heads / s->shared, from, to;
@@ -250,23 +333,29 @@ static void attention(Model *m, Layer *l, int index) {
     for (int i = from; i < to; i++) {
         int t = i / s->shared, k = i % s->shared, position = m->at + t;
         float *key = m->qkv + (size_t)t * width + (s->heads + k) * s->head, *value = key + s->shared * s->head;
+        float *block = l->keys + ((size_t)k * m->places + position / LANES * LANES) * s->head + position % LANES;
         turn(m, key, position, 1);
-        for (int d = 0; d < s->head; d++) l->keys[((size_t)k * s->head + d) * s->positions + position] = key[d];
-        memcpy(l->values + ((size_t)k * s->positions + position) * s->head, value, s->head * sizeof(float));
+        for (int d = 0; d < s->head; d++) block[d * LANES] = key[d];
+        memcpy(l->values + ((size_t)k * m->places + position) * s->head, value, s->head * sizeof(float));
         for (int h = 0; h < each; h++)
             turn(m, m->qkv + (size_t)t * width + (k * each + h) * s->head, position, 1.0f / sqrtf((float)s->head));
     }
     barrier(m);
-    /* Later tokens look at more keys: threads take turns, the keys of one head after the other. */
-    float *scores = m->scores + (size_t)index * (s->positions + SPAN);
-    for (int k = 0; k < s->shared; k++)
-        for (int t = index; t < m->count; t += s->threads) {
-            const float *q = m->qkv + (size_t)t * width + (size_t)k * each * s->head;
-            const float *keys = l->keys + (size_t)k * s->head * s->positions;
-            const float *values = l->values + (size_t)k * s->positions * s->head;
-            float *out = m->mixed + ((size_t)t * s->heads + k * each) * s->head;
-            DO(m, attend, q, keys, values, scores, out, each, s->head, s->positions, m->at + t + 1);
+    /* Rows of a key head, TILE at a time; threads take turns, because later tokens look at more keys. */
+    int rows = m->count * each, tiles = (rows + TILE - 1) / TILE, stride = m->places + SPAN;
+    float *scores = m->scores + (size_t)index * TILE * stride;
+    for (int i = index; i < tiles * s->shared; i += s->threads) {
+        int k = i % s->shared, first = i / s->shared * TILE, some = rows - first < TILE ? rows - first : TILE;
+        Queries all;
+        for (int r = 0; r < some; r++) {
+            int t = (first + r) / each, head = k * each + (first + r) % each;
+            all.q[r] = m->qkv + (size_t)t * width + (size_t)head * s->head;
+            all.out[r] = m->mixed + ((size_t)t * s->heads + head) * s->head;
+            all.length[r] = m->at + t + 1;
         }
+        size_t begin = (size_t)k * m->places * s->head;
+        DO(m, attend, some, &all, l->keys + begin, l->values + begin, scores, stride, s->head);
+    }
 }
 
 /* ---- the pass */
@@ -428,12 +517,14 @@ Model *slm_open(const Sizes *sizes, const float *cos, const float *sin, const fl
     m->vectors = vectors && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 #endif
-    size_t turns = (size_t)s->positions * (s->head / 2), cache = (size_t)s->shared * s->head * s->positions;
+    size_t turns = (size_t)s->positions * (s->head / 2), places = ((size_t)s->positions + SPAN - 1) / SPAN * SPAN;
+    size_t cache = places * s->shared * s->head;
+    m->places = (int)places;
     m->layers = calloc(s->layers, sizeof(Layer));
     m->cos = copy(cos, turns);
     m->sin = copy(sin, turns);
     m->norm = copy(norm, s->hidden);
-    m->scores = calloc((size_t)s->threads * (s->positions + SPAN), sizeof(float));
+    m->scores = calloc(s->threads * TILE * (places + SPAN), sizeof(float));
     int good = m->layers && m->cos && m->sin && m->norm && m->scores;
     for (int i = 0; good && i < s->layers; i++) {
         m->layers[i].keys = calloc(cache + SPAN, sizeof(float));
@@ -444,9 +535,9 @@ Model *slm_open(const Sizes *sizes, const float *cos, const float *sin, const fl
     pthread_cond_init(&m->wake, NULL);
     if (!good) return NULL; /* the process is out of memory and ends */
     for (int i = 1; i < s->threads; i++) {
-        m->places[i].model = m;
-        m->places[i].index = i;
-        if (pthread_create(&m->workers[i], NULL, work, &m->places[i])) { s->threads = i; break; }
+        m->seats[i].model = m;
+        m->seats[i].index = i;
+        if (pthread_create(&m->workers[i], NULL, work, &m->seats[i])) { s->threads = i; break; }
     }
     return m;
 }
@@ -489,19 +580,19 @@ int slm_forward(Model *m, const int32_t *ids, int count, int at, int picked, flo
     return 1;
 }
 
-/* Copy keys and values of the first `length` places out of a layer, or back (`into`): [2, shared, length, head]. */
+/* Copy keys and values of the first `length` places out of a layer, or back (`into`): [shared, whole blocks, head] and
+ * [shared, length, head]. What lies behind `length` in the last block is written before it is looked at. */
 void slm_cache(Model *m, int layer, int length, float *buffer, int into) {
     const Sizes *s = &m->s;
     Layer *l = m->layers + layer;
-    for (int k = 0; k < s->shared; k++)
-        for (int d = 0; d < s->head; d++, buffer += length) {
-            float *keys = l->keys + ((size_t)k * s->head + d) * s->positions;
-            memcpy(into ? keys : buffer, into ? buffer : keys, length * sizeof(float));
+    int blocks = (length + LANES - 1) / LANES * LANES;
+    for (int part = 0; part < 2; part++)
+        for (int k = 0; k < s->shared; k++) {
+            float *here = (part ? l->values : l->keys) + (size_t)k * m->places * s->head;
+            size_t count = (size_t)(part ? length : blocks) * s->head;
+            memcpy(into ? here : buffer, into ? buffer : here, count * sizeof(float));
+            buffer += count;
         }
-    for (int k = 0; k < s->shared; k++, buffer += (size_t)length * s->head) {
-        float *values = l->values + (size_t)k * s->positions * s->head;
-        memcpy(into ? values : buffer, into ? buffer : values, (size_t)length * s->head * sizeof(float));
-    }
 }
 
 void slm_close(Model *m) {

@@ -18,7 +18,7 @@ import numpy as np
 from slmbench.core import BadInput, SlmbenchError
 
 POSITIONS = 4096
-PANEL, GROUP = 32, 64
+PANEL, GROUP, BLOCK = 32, 64, 16
 
 
 class _Sizes(ctypes.Structure):
@@ -117,17 +117,18 @@ class NativeEngine:
             raise ValueError(f"{len(ids)} tokens at place {at} of {self.positions}, {rows} rows wanted")
         return self.logits[:rows]
 
-    def keep(self, length: int) -> list[np.ndarray]:
+    def keep(self, length: int) -> tuple[int, list[np.ndarray]]:
         """A copy of the first `length` positions of keys and values, by layer."""
-        kept = [np.empty(2 * self.shared * length * self.head, np.float32) for _ in range(self.layers)]
+        size = self.shared * self.head * (-(-length // BLOCK) * BLOCK + length)
+        kept = [np.empty(size, np.float32) for _ in range(self.layers)]
         for layer, buffer in enumerate(kept):
             self._library.slm_cache(self._model, layer, length, _floats(buffer), 0)
-        return kept
+        return length, kept
 
-    def restore(self, kept: list[np.ndarray]) -> None:
+    def restore(self, kept: tuple[int, list[np.ndarray]]) -> None:
         """Put such a copy back."""
-        for layer, buffer in enumerate(kept):
-            length = buffer.size // (2 * self.shared * self.head)
+        length, buffers = kept
+        for layer, buffer in enumerate(buffers):
             self._library.slm_cache(self._model, layer, length, _floats(buffer), 1)
 
     def close(self) -> None:

@@ -75,40 +75,20 @@ TARGET static void NAME(turn)(float *x, const float *cos, const float *sin, int 
     }
 }
 
-/* One token's queries that share a key head, over the first `length` keys: q [each, head] -> out [each, head].
- * Keys [head, positions], values [positions, head]; `scores` holds `length` rounded up to SPAN. */
-TARGET static void NAME(attend)(const float *restrict q, const float *restrict keys, const float *restrict values,
-                                float *restrict scores, float *restrict out, int each, int head, int positions,
-                                int length) {
-    for (int h = 0; h < each; h++, q += head, out += head) {
-        for (int t = 0; t < length; t += SPAN) {
-            float sums[SPAN] = {0};
-            for (int d = 0; d < head; d++) {
-                const float *k = keys + (size_t)d * positions + t;
-                for (int j = 0; j < SPAN; j++) sums[j] = FMA(q[d], k[j], sums[j]);
-            }
-            memcpy(scores + t, sums, sizeof sums);
-        }
-        int whole = (length + LANES - 1) / LANES * LANES;
-        for (int t = length; t < whole; t++) scores[t] = -INFINITY;
-        float lanes[LANES], top = scores[0];
-        for (int j = 0; j < LANES; j++) lanes[j] = scores[j];
-        for (int t = 0; t < whole; t += LANES)
-            for (int j = 0; j < LANES; j++) lanes[j] = scores[t + j] > lanes[j] ? scores[t + j] : lanes[j];
-        for (int j = 0; j < LANES; j++) top = lanes[j] > top ? lanes[j] : top;
-        for (int t = 0; t < whole; t++) scores[t] = NAME(power)(scores[t] - top);
-        for (int t = length; t < whole; t++) scores[t] = 0;
-        for (int j = 0; j < LANES; j++) lanes[j] = 0;
-        for (int t = 0; t < whole; t += LANES)
-            for (int j = 0; j < LANES; j++) lanes[j] += scores[t + j];
-        float share = 1.0f / NAME(total)(lanes);
-        for (int d = 0; d < head; d += SPAN) {
-            float sums[SPAN] = {0};
-            for (int t = 0; t < length; t++) {
-                const float *v = values + (size_t)t * head + d;
-                for (int j = 0; j < SPAN; j++) sums[j] = FMA(scores[t], v[j], sums[j]);
-            }
-            for (int j = 0; j < SPAN; j++) out[d + j] = sums[j] * share;
-        }
-    }
+/* exp of the first `length` scores less their largest, zeros behind them up to `end`; returns one over their sum. There
+ * is room for `end` rounded up to LANES. */
+TARGET static float NAME(softmax)(float *restrict scores, int length, int end) {
+    int whole = (length + LANES - 1) / LANES * LANES;
+    for (int t = length; t < whole; t++) scores[t] = -INFINITY;
+    float lanes[LANES], top = scores[0];
+    for (int j = 0; j < LANES; j++) lanes[j] = scores[j];
+    for (int t = 0; t < whole; t += LANES)
+        for (int j = 0; j < LANES; j++) lanes[j] = scores[t + j] > lanes[j] ? scores[t + j] : lanes[j];
+    for (int j = 0; j < LANES; j++) top = lanes[j] > top ? lanes[j] : top;
+    for (int t = 0; t < whole; t++) scores[t] = NAME(power)(scores[t] - top);
+    for (int t = length; t < whole || t < end; t++) scores[t] = 0;
+    for (int j = 0; j < LANES; j++) lanes[j] = 0;
+    for (int t = 0; t < whole; t += LANES)
+        for (int j = 0; j < LANES; j++) lanes[j] += scores[t + j];
+    return 1.0f / NAME(total)(lanes);
 }

@@ -1,8 +1,8 @@
 """Grounding: a string of the answer spells a run of whole words of the document, where the schema means such a text.
 
 It means one in every string without `enum`, `const`, `format` or `pattern`, unless the schema says of it
-`"x-slmbench": {"grounded": false}`: those are chosen or rewritten, not copied. With `"loose"` in place of false, case and
-white space may be others. A list repeats an item no more often than the document has its longest string.
+`"x-slmbench": {"grounded": false}`: those are chosen or rewritten, not copied. With `"loose"` in place of false, case
+and white space may be others. A list repeats an item no more often than the document has its longest string.
 
 The document and the answer are compared byte for byte: a token may end within a character, so bytes stand for
 characters here (Latin-1).
@@ -10,6 +10,7 @@ characters here (Latin-1).
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,7 @@ class Text:
     def __init__(self, document: str) -> None:
         self.bytes = document.encode("utf-8", "replace").decode("latin-1")
         kinds = ["", *map(_kind, document), ""]
-        inside = [bool(a and a == b) for a, b in zip(kinds, kinds[1:], strict=False)]
+        inside = [bool(a and a == b) for a, b in itertools.pairwise(kinds)]
         for i, char in enumerate(document):
             if char in JOINERS and kinds[i] and kinds[i + 2]:
                 inside[i] = inside[i + 1] = True
