@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +145,22 @@ def check(exported: Exported, sets: dict[str, list[Example]], constraints: Seque
     result: dict[str, Any] = {}
     for name, examples in sets.items():
         for constraint in constraints if name != "random" else [c for c in constraints if c != "free"]:
-            found = Counter[str]()
+            found, reasons = Counter[str](), Counter[str]()
             differ: list[dict[str, Any]] = []
             wrong: list[dict[str, Any]] = []
             longest = 0.0
             with progress(f"{name} {constraint}", len(examples), "documents") as advance:
                 for example, budget in zip(examples, budgets(exported, examples), strict=True):
-                    asked = exported.request(example, budget, constraint)
-                    started = time.perf_counter()
-                    answers = list(answered(drafting, asked, found))
-                    longest = max(longest, time.perf_counter() - started)
                     found["documents"] += 1
+                    started = time.perf_counter()
+                    try:
+                        asked = exported.request(example, budget, constraint)
+                        answers = list(drafting.generate([asked]))
+                    except BadInput as error:
+                        found["refused"] += 1
+                        reasons[str(error).split(": ", 1)[-1][:80]] += 1
+                        answers = []
+                    longest = max(longest, time.perf_counter() - started)
                     for answer in answers:
                         other = next(plain.generate([asked]))
                         found["tokens"] += len(other.token_ids)
@@ -167,19 +172,12 @@ def check(exported: Exported, sets: dict[str, list[Example]], constraints: Seque
                     advance(1, "")
             say(f"{name} {constraint}: {dict(found)}, {len(wrong)} invalid, {len(differ)} otherwise without drafts")
             result[f"{name} {constraint}"] = {
-                **found, "longest_s": round(longest, 3), "invalid": wrong, "differ": differ,
+                **found,
+                "refusals": reasons,
+                "longest_s": round(longest, 3), "invalid": wrong, "differ": differ,
                 "differ_beyond_ties": sum(place["apart"] > TIE for place in differ),
             }  # fmt: skip
     return result
-
-
-def answered(decoder: Decoder, asked: Request, found: Counter[str]) -> Iterator[Completion]:
-    """The answer to one request; none where it was refused in a sentence."""
-    try:
-        yield from decoder.generate([asked])
-    except BadInput as error:
-        found["refused"] += 1
-        say(f"refused: {error}")
 
 
 def invalid(answer: Completion, example: Example) -> list[str]:

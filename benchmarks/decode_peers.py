@@ -1,14 +1,11 @@
 """How fast one document is answered here, beside the ways it is commonly done: same weights, documents and schemas.
 
-    hf_generate  transformers' generate, bf16, greedy, one document at a time, no constraint
-    hf_lookup    the same with prompt lookup, 10 tokens
-    hf_guided    the same under the schema: llguidance masks the logits of every step
-    onnx         ONNX Runtime, int8, our loop under the schema, one token a pass (where such an export is given)
-    plain        our kernels under the schema, one token a pass
-    ours         our kernels under the schema, with drafts
+{ways}
 
 Each answers in a process of its own, one after the other. Timed is a document from its prompt's tokens to its end;
-every schema has been seen before. An answer may be 1.5 times the gold's tokens and 32 more.
+every schema has been seen before. An answer may be 1.5 times the gold's tokens and 32 more. The run is exported first:
+to int8 for ours, merged for transformers and onnxruntime-genai, gguf-q8_0 for llama.cpp and OpenVINO, onnx-int8 for
+our loop on ONNX Runtime. What is not installed, or not exported, is said and left out.
 
     python benchmarks/decode_peers.py runs/edge_json_135m_large --quick --json
     python benchmarks/decode_peers.py runs/edge_json_135m_large --out results/speed/decode_edge_json.json
@@ -22,111 +19,108 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmbench import bench, memory, models
-from slmbench.core import BadInput, Completion, Example, Finish, Request, SlmbenchError
+from slmbench import bench, memory
+from slmbench.core import Backend, BadInput, Example, SlmbenchError
 from slmbench.evaluate import make_sample
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, read_json, write_atomic
-from slmbench.metrics import Sample, figure, percentile, shown
+from slmbench.metrics import Sample, shown
 from slmbench.pipeline import load_task
 from slmbench.progress import progress, say
 from slmbench.publish.tables import markdown_table
 
-CONSTRAINING = ("hf_guided",)
-"""The peers, not ours, that enforce the schema."""
-LOOKUP_TOKENS = 10
 QUICK_ROWS = 16
+PLACES = {"merged": "model.safetensors", "gguf-q8_0": "model.gguf"}
+"""Files of the exports that other libraries read."""
 
 
-def by_transformers(run: Path, exported: Exported, requests: Sequence[Request], how: str) -> list[Completion]:
-    """Answers of transformers' own generate."""
-    import torch
-    from transformers import LogitsProcessor, LogitsProcessorList
+@dataclass(frozen=True)
+class Way:
+    """How documents are answered: what that is, the export it reads, the class of decode_backends.py and its settings
+    (None: our loop, with drafts or without), and whether the schema is enforced."""
 
-    from slmbench.decode.grammar import Grammars, Vocabulary, allowed
+    says: str
+    form: str
+    library: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    guided: bool = True
 
-    base = models.find(read_json(exported.folder / "manifest.json", "export it again")["base"]["name"])
-    model = models.load_merged(base, run / "adapter", memory.precision("auto"))
-    tokenizer = models.load_tokenizer(base)
-    stops: list[int] = exported.manifest["stops"]
-    grammars = Grammars(Vocabulary(exported.folder / "tokenizer.json", model.config.vocab_size, stops))
 
-    class Guide(LogitsProcessor):  # type: ignore[misc]
-        """Only what the grammar allows."""
+def _peer(says: str, form: str, library: str, guided: bool, **settings: Any) -> Way:
+    return Way(says, form, library, tuple(settings.items()), guided)
 
-        def __init__(self, request: Request) -> None:
-            assert request.schema is not None
-            self.matcher, self.seen = grammars.of(request.schema).start(), len(request.prompt_ids)
 
-        def __call__(self, ids: Any, scores: Any) -> Any:
-            for token in ids[0, self.seen :].tolist():
-                self.matcher.consume_token(token)
-            self.seen = ids.shape[1]
-            mask = torch.from_numpy(allowed(self.matcher, scores.shape[-1]))
-            return scores.masked_fill(~mask, float("-inf"))
+WAYS = {
+    "hf_generate": _peer("transformers' generate, bf16", "merged", "Transformers", False),
+    "hf_lookup": _peer("the same with prompt lookup", "merged", "Transformers", False, lookup=True),
+    "hf_guided": _peer("the same under the schema, by llguidance", "merged", "Transformers", True),
+    "ort_genai": _peer("onnxruntime-genai, int8, with its own guidance", "merged", "OnnxGenai", True),
+    "ort_genai_ngram": _peer("the same with its n-gram drafts", "merged", "OnnxGenai", True, ngram=True),
+    "openvino": _peer("openvino-genai, 8 bits, with its own guidance", "gguf-q8_0", "OpenVino", True),
+    "openvino_lookup": _peer("the same with its prompt lookup", "gguf-q8_0", "OpenVino", True, lookup=True),
+    "llama_cpp": _peer("llama.cpp from a wheel, 8 bits, with its own guidance", "gguf-q8_0", "LlamaCppWheel", True),
+    "llama_cpp_ngram": _peer(
+        "the same with its n-gram drafts", "gguf-q8_0", "LlamaCppWheel", True, speculative="NGRAM_SIMPLE"
+    ),
+    "llama_cpp_built": _peer("llama.cpp built for this processor", "gguf-q8_0", "LlamaCppPython", True),
+    "llama_cpp_built_lookup": _peer(
+        "the same with its prompt lookup", "gguf-q8_0", "LlamaCppPython", True, lookup=True
+    ),
+    "onnx": Way("our loop without drafts on ONNX Runtime, int8", "onnx-int8"),
+    "onnx_drafts": Way("our loop with drafts on ONNX Runtime, int8", "onnx-int8", settings=(("drafts", True),)),
+    "plain": Way("our loop without drafts on our kernels, int8", "int8"),
+    "ours": Way("our loop with drafts on our kernels, int8", "int8", settings=(("drafts", True),)),
+}
+"""In the order in which they are run and shown."""
+OURS = tuple(name for name, way in WAYS.items() if way.library is None)
+assert __doc__ is not None
+__doc__ = __doc__.replace("{ways}", "\n".join(f"    {name:23}{way.says}" for name, way in WAYS.items()))
 
-    for request in requests:
-        if request.schema is not None:
-            grammars.of(request.schema)
-    found = []
-    with progress(how, len(requests), "documents") as advance:
-        for request in requests:
-            started = time.perf_counter()
-            settings: dict[str, Any] = {"prompt_lookup_num_tokens": LOOKUP_TOKENS} if how == "hf_lookup" else {}
-            if how == "hf_guided":
-                settings["logits_processor"] = LogitsProcessorList([Guide(request)])
-            ids = torch.tensor([request.prompt_ids])
-            with torch.inference_mode():
-                out = model.generate(
-                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=request.max_new_tokens, do_sample=False,
-                    eos_token_id=stops, pad_token_id=exported.manifest["pad"], **settings,
-                )  # fmt: skip
-            seconds = time.perf_counter() - started
-            tokens = out[0, ids.shape[1] :].tolist()
-            ended = bool(tokens) and tokens[-1] in stops
-            text = tokenizer.decode(tokens[:-1] if ended else tokens, clean_up_tokenization_spaces=False)
-            constraint = "schema" if how == "hf_guided" else "free"
-            finish: Finish = "stop" if ended else "length"
-            read, written = len(request.prompt_ids), len(tokens)
-            found.append(
-                Completion(request.id, text, tuple(tokens), finish, read, written, None, seconds, 1, constraint)
-            )
+
+def measured(run: Path, examples: Sequence[Example], name: str) -> dict[str, Any]:
+    """The figures of one way. Raises ImportError where its library is not installed."""
+    way = WAYS[name]
+    folder = run / "export" / way.form
+    exported = load_exported(folder)
+    if way.library is None:
+        return bench.bench(exported, examples, draft_tokens=None if dict(way.settings).get("drafts") else 0)[0]
+    backend = opened(exported, way, folder)
+    task = load_task(exported.manifest["task"])
+    budgets = bench.budgets(exported, examples)
+    constraint = "schema" if way.guided else "free"
+    asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets, strict=True)]
+    bench.warm_up(backend, asked)
+    samples: list[Sample] = []
+    with progress(name, len(examples), "documents") as advance:
+        for example, request in zip(examples, asked, strict=True):
+            samples.extend(make_sample(task, example, completion) for completion in backend.generate([request]))
             advance(1, "")
-    return found
+    return {**bench.figures(samples), "weights_bytes": bench.weights_bytes(exported)}
 
 
-def measured(run: Path, exported: Exported, examples: Sequence[Example], how: str) -> dict[str, Any]:
-    """The figures of one way."""
-    if how.startswith("hf_"):
-        task = load_task(exported.manifest["task"])
-        budgets = bench.budgets(exported, examples)
-        asked = [exported.request(e, b) for e, b in zip(examples, budgets, strict=True)]
-        completions = by_transformers(run, exported, asked, how)
-        samples: list[Sample] = [make_sample(task, e, c) for e, c in zip(examples, completions, strict=True)]
-        total = [1000 * sample["total_s"] for sample in samples]
-        return {
-            "mean_ms": sum(total) / len(total),
-            "p50_ms": percentile(total, 50),
-            "p95_ms": percentile(total, 95),
-            "peak_memory_gib": memory.peak_rss_gib(),
-            **{name: figure(samples, name) for name in ("json_exact", "schema_compliance", "truncated")},
-        }
-    result, _ = bench.bench(exported, examples, draft_tokens=None if how == "ours" else 0)
-    return result
+def opened(exported: Exported, way: Way, folder: Path) -> Backend:
+    """The library's backend."""
+    import decode_backends
 
+    threads, settings = memory.usable_cores(), dict(way.settings)
+    if way.library == "LlamaCppWheel":
+        from slmbench.backends.llama_cpp import LlamaCpp
 
-WAYS = ("hf_generate", "hf_lookup", "hf_guided", "onnx", "plain", "ours")
+        return LlamaCpp(folder / PLACES[way.form], threads, **settings)
+    path = folder if way.form == "merged" else folder / PLACES[way.form]
+    backend: Backend = getattr(decode_backends, str(way.library))(exported, path, threads, way.guided, **settings)
+    return backend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 where every way has answered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?", help="a run whose model has been exported to int8")
+    parser.add_argument("run", type=Path, nargs="?", help="a run whose model has been exported")
     parser.add_argument("--split", default="test", metavar="NAME|FILE", help="documents (default: test)")
     parser.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
     parser.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
@@ -143,12 +137,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if arguments.run is None:
             raise BadInput("no run is given; name the folder of one, such as runs/edge_json_135m.")
-        form = "onnx-int8" if arguments.process == "onnx" else "int8"
-        exported = load_exported(arguments.run / "export" / form)
         rows = QUICK_ROWS if arguments.quick else arguments.rows
         if arguments.process:
+            exported = load_exported(arguments.run / "export" / WAYS[arguments.process].form)
             examples = bench.examples_of(exported, arguments.split, arguments.schemas, rows)
-            print(json.dumps(measured(arguments.run, exported, examples, arguments.process)))
+            try:
+                print(json.dumps(measured(arguments.run, examples, arguments.process)))
+            except ImportError as error:
+                print(json.dumps({"error": f"{error}: pip install 'slmbench[decode-peers]'"}))
+            except SlmbenchError as error:
+                print(json.dumps({"error": str(error)}))
             return 0
         return compare(arguments, sys.argv[1:] if argv is None else list(argv))
     except SlmbenchError as error:
@@ -158,23 +156,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     """Run every way in a process of its own and print how they compare."""
-    ways = [way for way in WAYS if not arguments.only or way in arguments.only]
-    if not (arguments.run / "export" / "onnx-int8").is_dir() and "onnx" in ways:
-        say(f"decode_peers: no onnx: slmbench export {arguments.run} --to onnx-int8 would add it")
-        ways.remove("onnx")
     found: dict[str, Any] = {}
-    for way in ways:
+    missing: dict[str, str] = {}
+    for way in [way for way in WAYS if not arguments.only or way in arguments.only]:
+        form = WAYS[way].form
+        if not (arguments.run / "export" / form).is_dir():
+            missing[way] = f"slmbench export {arguments.run} --to {form} would add it"
+            say(f"decode_peers: no {way}: {missing[way]}")
+            continue
         say(f"decode_peers: {way}")
         command = [sys.executable, os.path.abspath(__file__), *words, "--process", way]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        if done.returncode:
-            return done.returncode
-        found[way] = json.loads(done.stdout)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        lines = done.stdout.strip().splitlines()
+        answer = (
+            json.loads(lines[-1]) if lines and not done.returncode else {"error": f"it ended with {done.returncode}"}
+        )
+        if "error" in answer:
+            missing[way] = answer["error"]
+            say(f"decode_peers: no {way}: {missing[way]}")
+        else:
+            found[way] = answer
+    if not found:
+        raise BadInput(f"{arguments.run}: none of these ways could be measured; export the run first.")
     result = {
         "run": arguments.run.name,
         "split": Path(arguments.split).name,
         "machine": memory.machine(),
         **found,
+        "missing": missing,
         "ratio": ratios(found),
     }
     if arguments.out:
@@ -191,13 +200,16 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
     if "ours" not in found:
         return {}
     times = {way: part["mean_ms"] / found["ours"]["mean_ms"] for way, part in found.items() if way != "ours"}
-    constraining = [times[way] for way in CONSTRAINING if way in times]
+    constraining = [times[way] for way in times if way not in OURS and WAYS[way].guided]
     return {**times, **({"best_constraining": min(constraining)} if constraining else {})}
 
 
 def table(result: dict[str, Any]) -> str:
     """The ways as a Markdown table."""
-    head = ["", "mean ms", "p50", "p95", "tokens a pass", "peak GiB", "JSONExact", "valid", "truncated", "ours, faster"]
+    head = [
+        "", "mean ms", "p50", "p95", "first token", "tokens a pass", "peak GiB", "model MB", "JSONExact", "valid",
+        "truncated", "ours, faster",
+    ]  # fmt: skip
     rows = []
     for way in WAYS:
         if way in result:
@@ -207,8 +219,10 @@ def table(result: dict[str, Any]) -> str:
                 [
                     way,
                     *(f"{part[key]:,.0f}" for key in ("mean_ms", "p50_ms", "p95_ms")),
+                    "–" if part["first_token_p50_ms"] is None else f"{part['first_token_p50_ms']:,.0f}",
                     "–" if passes is None else f"{passes:.2f}",
                     f"{part['peak_memory_gib']:.2f}",
+                    f"{part['weights_bytes'] / 1e6:.0f}",
                     *(shown(part[name]["value"], name) for name in ("json_exact", "schema_compliance", "truncated")),
                     f"{result['ratio'][way]:.1f}" if way in result["ratio"] else "–",
                 ]

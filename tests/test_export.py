@@ -45,7 +45,7 @@ def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_is_a_folder_that_answers(wide_run: Path, tmp_path: Path, form: str, data_folder: Path) -> None:
-    folder, manifest = export.export(wide_run, form, tmp_path / "model")
+    ((folder, manifest),) = export.export(wide_run, [form], tmp_path / "model")
     found = exported.load_exported(folder)
     exported.verify_exported(found)
     assert found.manifest == manifest == json.loads((folder / "manifest.json").read_text())
@@ -73,13 +73,13 @@ def test_an_export_that_loses_too_much_is_not_written(
 ) -> None:
     monkeypatch.setattr(export, "MOST_POINTS_LOST", -1)
     with pytest.raises(SlmbenchError, match=r"the export answers \d of 4 validation documents exactly, the run \d"):
-        export.export(wide_run, "onnx-int8", tmp_path / "model")
+        export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sizes_that_the_kernels_lack_are_said(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"a layer's input of 32 values is no multiple of 64, so .* int8; take another"):
-        export.export(finished, "int8", tmp_path / "model")
+        export.export(finished, ["int8"], tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -89,7 +89,7 @@ def test_a_folder_without_an_adapter(tmp_path: Path, slmbench: Callable[..., Any
 
 
 def test_what_is_no_export_is_refused(wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
-    folder, manifest = export.export(wide_run, "onnx-int8", tmp_path / "model")
+    ((folder, manifest),) = export.export(wide_run, ["onnx-int8"], tmp_path / "model")
 
     def broken(change: Callable[[Path], object]) -> str:
         copy = tmp_path / "copy"
@@ -124,7 +124,7 @@ def test_what_is_no_export_is_refused(wide_run: Path, tmp_path: Path, slmbench: 
 def test_a_wrong_wish_is_one_sentence(
     wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any], words: list[object], said: str
 ) -> None:
-    folder, _ = export.export(wide_run, "onnx-int8", tmp_path / "model")
+    ((folder, _),) = export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     got = slmbench("bench", folder, *words)
     assert got.code == 2 and said in got.sentence
 
@@ -132,7 +132,7 @@ def test_a_wrong_wish_is_one_sentence(
 def test_a_missing_engine_is_one_sentence(
     wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = export.export(wide_run, "onnx-int8", tmp_path / "model")
+    ((folder, _),) = export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     got = slmbench("bench", folder, "--rows", 1)
     assert got.code == 1 and "pip install 'slmbench[onnx]'" in got.sentence

@@ -339,7 +339,7 @@ def _add_model_verbs(verbs: Any) -> None:
         description=f"Merge, quantise and check a finished run's model, then write it as one folder. {listed}.",
     )
     verb.add_argument("run", type=Path, help="folder of a finished run, such as runs/edge_json_135m")
-    verb.add_argument("--to", choices=list(FORMS), default="int8", help="default: int8")
+    verb.add_argument("--to", action="append", choices=list(FORMS), help="again for more forms (default: int8)")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: export/FORM in the run's folder")
     _json(verb)
     verb.set_defaults(call=_export)
@@ -367,8 +367,8 @@ def _add_model_verbs(verbs: Any) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from slmbench.export import export
 
-    folder, manifest = export(arguments.run, arguments.to, arguments.out)
-    print(json.dumps(manifest, ensure_ascii=False, indent=1) if arguments.json else folder)
+    for folder, manifest in export(arguments.run, list(dict.fromkeys(arguments.to or ["int8"])), arguments.out):
+        print(json.dumps(manifest, ensure_ascii=False) if arguments.json else folder)
 
 
 def _bench(arguments: argparse.Namespace) -> None:

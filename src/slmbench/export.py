@@ -9,6 +9,7 @@ import gc
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,58 +39,73 @@ MOST_POINTS_LOST = 0.5
 """Points of JSONExact that an export may lose on the validation split."""
 
 
-def export(run: Path, to: str, out: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    """Write the model of a finished run's folder in one form; returns the new folder and its manifest.
+def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
+    """Write the model of a finished run's folder in some forms; returns the new folders and their manifests.
 
-    Raises BadInput where the run has no adapter, and SlmbenchError where the export answers worse than the run,
-    however its outliers are smoothed.
+    Raises BadInput where the run has no adapter, and SlmbenchError where an export answers worse than the run, however
+    its outliers are smoothed; what was written before stays.
     """
     if not (run / "adapter" / "adapter_model.safetensors").is_file():
         raise BadInput(f"{run}: no trained adapter in it; give the folder of a run that has been trained.")
-    folder = out or run / "export" / to
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if out is not None and len(wanted) > 1:
+        raise BadInput(f"--out {out}: one folder for {len(wanted)} forms; give one form, or leave --out away.")
     # The plan's own run is not this one: an older version may have written it, and nothing is to be added to it.
-    with (
-        tempfile.TemporaryDirectory(prefix="slmbench-") as scratch,
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True) as name,
-    ):
-        plan, partial = make_plan(load_recipe(run / "recipe.yaml"), Path(scratch)), Path(name)
-        if not plan.validation.examples:
-            raise BadInput(f"{run}: its recipe holds back no validation split, which an export is checked on.")
-        say(f"export    {run.name} to {to}: {forms.FORMS[to].says}")
-        manifest = _checked(plan, run, to, partial)
-        write_atomic(partial / MANIFEST, json_text(manifest))
-        partial.chmod(0o755)
-        for path in partial.iterdir():
-            path.chmod(0o644)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    return folder, manifest
-
-
-def _checked(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
-    """The files of an export that answers as well as the run, and their manifest."""
-    form = forms.FORMS[to]
+    with tempfile.TemporaryDirectory(prefix="slmbench-") as scratch:
+        plan = make_plan(load_recipe(run / "recipe.yaml"), Path(scratch))
+    if not plan.validation.examples:
+        raise BadInput(f"{run}: its recipe holds back no validation split, which an export is checked on.")
     merged, seen = merge(plan, run / "adapter")
-    original = _Original(plan, run)
-    for strength in STRENGTHS if form.rounded else (None,):
-        new = merged
-        if strength is not None:
-            new = replace(merged, tensors=smoothed(merged.tensors, merged.config, seen, strength))
-        try:
-            forms.write(form, new, folder)
-        except ValueError as error:
-            raise BadInput(f"{run}: {error}, so it cannot be written as {to}; take another form.") from None
-        manifest = {**_manifest(plan, run, to, folder), "smoothing": strength}
-        found = manifest["checked"] = original.compare(Exported(folder, manifest))
-        say(f"export    {json.dumps({'smoothing': strength, **found})}")
-        if found["points_lost"] <= MOST_POINTS_LOST:
-            return manifest
-    raise SlmbenchError(
-        f"the export answers {found['exact']['export']} of {found['documents']} validation documents exactly, the run"
-        f" {found['exact']['run']}: {found['points_lost']:.1f} points lost, over {MOST_POINTS_LOST}; take another form."
-    )
+    original: _Original | None = None
+    done = []
+    for to in wanted:
+        say(f"export    {run.name} to {to}: {forms.FORMS[to].says}")
+        folder = out or run / "export" / to
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
+        ) as partial:
+            for strength in STRENGTHS if forms.FORMS[to].rounded else (None,):
+                manifest = _write(plan, run, to, merged, seen, strength, Path(partial))
+                original = original or _Original(plan, run)
+                checked = manifest["checked"] = original.compare(Exported(Path(partial), manifest))
+                say(f"export    {json.dumps({'smoothing': strength, **checked})}")
+                if checked["points_lost"] <= MOST_POINTS_LOST:
+                    break
+            else:
+                raise SlmbenchError(
+                    f"the export answers {checked['exact']['export']} of {checked['documents']} validation documents"
+                    f" exactly, the run {checked['exact']['run']}: {checked['points_lost']:.1f} points lost, over"
+                    f" {MOST_POINTS_LOST}; take another form."
+                )
+            _publish(Path(partial), manifest, folder)
+        done.append((folder, manifest))
+    return done
+
+
+def _write(
+    plan: Plan, run: Path, to: str, merged: forms.Merged, seen: Mapping[tuple[int, str], np.ndarray],
+    strength: float | None, folder: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """The files of an export, and a manifest that does not say yet how it was checked."""
+    new = merged
+    if strength is not None:
+        new = replace(merged, tensors=smoothed(merged.tensors, merged.config, seen, strength))
+    try:
+        forms.write(forms.FORMS[to], new, folder)
+    except ValueError as error:
+        raise BadInput(f"{run}: {error}, so it cannot be written as {to}; take another form.") from None
+    return {**_manifest(plan, run, to, folder), "smoothing": strength}
+
+
+def _publish(partial: Path, manifest: dict[str, Any], folder: Path) -> None:
+    """Put a whole export where it belongs, in place of one that was there."""
+    write_atomic(partial / MANIFEST, json_text(manifest))
+    partial.chmod(0o755)
+    for path in partial.iterdir():
+        path.chmod(0o644)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
 
 
 def merge(plan: Plan, adapter: Path) -> tuple[forms.Merged, dict[tuple[int, str], np.ndarray]]:

@@ -30,7 +30,13 @@ class Tokens:
         self.eos_token_id, self.pad_token_id = eos, pad
 
     def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
-        """{"input_ids": [...]} of a text."""
+        """{"input_ids": [...]} of a text. Raises BadInput where it has half a character."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(
+                f"the text has half a character, {text[error.start]!r}, as no encoding of text has; mend the document."
+            ) from None
         return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,21 +38,23 @@ class Merged:
 @dataclass(frozen=True)
 class Form:
     """What a form is, what writes its model file, the backend that runs it, whether activations are rounded to 8 bits
-    too, files of the base that it needs besides, and the precision that its config names."""
+    too, files of the base that it needs besides, and what its config says besides."""
 
     says: str
     write: Callable[[Merged, Path], None]
     backend: str
     rounded: bool = True
     files: tuple[str, ...] = ()
-    dtype: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write(form: Form, model: Merged, folder: Path) -> None:
     """All files of a form but the manifest. Raises ValueError where the form cannot hold such a model."""
     form.write(model, folder)
-    config = {**model.config, "dtype": form.dtype} if form.dtype else dict(model.config)
-    write_atomic(folder / "config.json", json_text(config))
+    rope = model.config.get("rope_parameters") or {}
+    # Older readers look for it here, and silently take another where it is missing.
+    older = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}
+    write_atomic(folder / "config.json", json_text({**model.config, **older, **form.config}))
     shutil.copyfile(model.base / "tokenizer.json", folder / "tokenizer.json")
     for name in form.files:
         if (model.base / name).is_file():
@@ -140,7 +142,7 @@ FORMS = {
     "onnx-int8": Form("int8 weights for ONNX Runtime", _onnx(8), "onnx"),
     "onnx-int4": Form("int4 weights for ONNX Runtime", _onnx(4), "onnx"),
     "merged": Form(
-        "bf16 weights as safetensors, for transformers", _merged, "eager", False, TOKENIZER_FILES, "bfloat16"
+        "bf16 weights as safetensors, for transformers", _merged, "eager", False, TOKENIZER_FILES, {"dtype": "bfloat16"}
     ),
     "gguf-f16": Form("f16 weights for llama.cpp", _gguf("f16"), "llama_cpp", False),
     "gguf-q8_0": Form("8-bit weights for llama.cpp", _gguf("q8_0"), "llama_cpp"),

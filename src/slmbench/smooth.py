@@ -49,7 +49,7 @@ def largest_inputs(model: Any, rows: Sequence[Sequence[int]]) -> dict[tuple[int,
 def smoothed(
     tensors: Mapping[str, np.ndarray],
     config: Mapping[str, Any],
-    inputs: dict[tuple[int, str], np.ndarray],
+    inputs: Mapping[tuple[int, str], np.ndarray],
     strength: float = STRENGTHS[0],
 ) -> dict[str, np.ndarray]:
     """The weights of a Llama-shaped model that computes the same, with smoother inputs of its layers."""
