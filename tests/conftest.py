@@ -79,6 +79,21 @@ def wide_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def wide_run(settings: dict[str, Any], wide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training of the wide base."""
+    from slmbench.config import recipe_of
+    from slmbench.pipeline import make_plan, train_recipe
+
+    folder = tmp_path_factory.mktemp("wide-runs")
+    recipe = recipe_of({**settings, "base": str(wide_folder), "name": "wide"}, "test")
+    train_recipe(make_plan(recipe, folder))
+    import yaml
+
+    (folder / "wide" / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
+    return folder / "wide"
+
+
+@pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Any:
     """The tiny base as `models.find` gives it."""
     from slmbench import models

@@ -1,4 +1,4 @@
-"""The benchmarks of training, on a base of a few thousand parameters; what cannot be run is a sentence."""
+"""The benchmarks, on bases of a few thousand parameters; what cannot be run is a sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from slmbench.backends import native
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -90,3 +92,57 @@ def test_kills_of_no_recipe_is_a_sentence(tmp_path: Path) -> None:
     code, record, errors = benchmark("kills.py", tmp_path / "none.yaml")
     assert (code, record) == (2, None)
     assert errors.startswith("kills: ") and "none.yaml" in errors
+
+
+@pytest.fixture(scope="module")
+def wide_exports(wide_run: Path) -> Path:
+    """A run and its exports; what a random model answers is noise, so nothing is asked of it."""
+    from slmbench import export
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "MOST_POINTS_LOST", 100)
+        export.export(wide_run, ["int8", "merged", "gguf-q8_0"])
+    return wide_run
+
+
+SCHEMAS = ROOT / "src" / "slmbench" / "tasks" / "edge_json" / "schemas"
+needs_kernels = pytest.mark.skipif(native.library() is None, reason="no C compiler")
+
+
+@needs_kernels
+def test_drafts_change_nothing_and_finished_answers_are_valid(
+    wide_exports: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "check.json"
+    code, _, errors = benchmark(
+        "decode_check.py", wide_exports / "export" / "int8", "--split", data_folder / "exam.jsonl",
+        "--schemas", SCHEMAS, "--rows", 3, "--random", 25,
+        *(word for constraint in ("free", "schema", "grounded") for word in ("--constraint", constraint)),
+        "--out", out,
+    )  # fmt: skip
+    found = json.loads(out.read_text())
+    assert code == 0, errors
+    assert set(found) == {"model", "exam free", "exam schema", "exam grounded", "random schema", "random grounded"}
+    for name, part in found.items():
+        if name != "model":
+            assert part["documents"] == (25 if "random" in name else 3)
+            assert part["invalid"] == part["differ"] == [] and part["tokens"] > 0
+
+
+@needs_kernels
+def test_ways_of_decoding(wide_exports: Path, data_folder: Path, tmp_path: Path) -> None:
+    """What is there is measured, what is not exported is said."""
+    pytest.importorskip("xllamacpp")
+    only = ["ours", "plain", "hf_generate", "hf_guided", "hf_lookup", "llama_cpp", "onnx"]
+    code, found, errors = benchmark(
+        "decode_peers.py", wide_exports, "--split", data_folder / "exam.jsonl", "--schemas", SCHEMAS,
+        "--rows", 2, "--json", *(word for way in only for word in ("--only", way)), "--out", tmp_path / "out.json",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert set(found["missing"]) == {"onnx"} and "--to onnx-int8 would add it" in found["missing"]["onnx"]
+    for way in set(only) - {"onnx"}:
+        part = found[way]
+        assert 0 < part["p50_ms"] <= part["p95_ms"] and part["documents"] == 2 and part["weights_bytes"] > 0
+    assert found["ratio"]["best_constraining"] == min(found["ratio"][way] for way in ("hf_guided", "llama_cpp"))
+    assert json.loads((tmp_path / "out.json").read_text()) == found
+    assert "| ours " in errors

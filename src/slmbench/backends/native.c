@@ -73,7 +73,7 @@ typedef struct Model {
 
 static inline void relax(int spins) {
 #ifdef X86
-    if (spins < 20000) { _mm_pause(); return; }
+    if (spins < 2000) { _mm_pause(); return; }
 #endif
     sched_yield();
 }
@@ -425,7 +425,7 @@ static void *work(void *place) {
     int index = ((struct { Model *model; int index; } *)place)->index, seen = 0;
     for (;;) {
         /* A pass mostly follows soon: look for it for a while before going to sleep. */
-        for (int i = 0; i < 50000 && atomic_load_explicit(&m->turn, memory_order_acquire) == seen; i++) relax(0);
+        for (int i = 0; i < 50000 && atomic_load_explicit(&m->turn, memory_order_acquire) == seen; i++) relax(i);
         if (atomic_load_explicit(&m->turn, memory_order_acquire) == seen) {
             pthread_mutex_lock(&m->lock);
             while (atomic_load_explicit(&m->turn, memory_order_acquire) == seen) pthread_cond_wait(&m->wake, &m->lock);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ class Grammars:
         return self._of(text, where)
 
     def _compile(self, schema_text: str, where: str) -> Grammar:
+        for text in _fixed(json.loads(schema_text)):
+            if bytes(self.vocabulary.tokens.decode_bytes(self.vocabulary.tokens.tokenize_str(text))) != text.encode():
+                raise BadInput(f"{where}: the model has no tokens for {text!r}; leave it out of the schema.")
         return Grammar(self.vocabulary, grammar_text(schema_text, where), where)
 
 
@@ -113,6 +116,22 @@ def _prepared(schema: Any, *, closed: bool) -> Any:
         del new["format"]
         new["pattern"] = PATTERNS[kind]
     return new
+
+
+def _fixed(schema: Any) -> Iterator[str]:
+    """Texts that a schema fixes, as JSON spells them: keys and values."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _fixed(item)
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key in ("enum", "const"):
+                yield json.dumps(value, ensure_ascii=False)
+            elif key == "properties" and isinstance(value, dict):
+                yield from (json.dumps(name, ensure_ascii=False) for name in value)
+                yield from _fixed(list(value.values()))
+            else:
+                yield from _fixed(value)
 
 
 def _reason(error: str) -> str:

@@ -96,7 +96,7 @@ class Decoder:
             for token in self.stream(request):
                 first = first or time.perf_counter() - started
                 tokens.append(token)
-            finish: Finish = "stop" if tokens and tokens[-1] in self.stops else "length"
+            finish = self._finish(request, tokens)
             self.work.documents += 1
             yield Completion(
                 id=request.id,
@@ -112,12 +112,13 @@ class Decoder:
             )
 
     def stream(self, request: Request) -> Iterator[int]:
-        """The tokens of one answer as they are settled; the last is a stop token unless the limit came first.
+        """The tokens of one answer as they are settled; the last is a stop token unless the limit came first, or an end
+        without any where nothing is legal any more.
 
         Raises BadInput where the prompt leaves no room for an answer, or the schema cannot be enforced.
         """
-        room = self.engine.positions - len(request.prompt_ids) - self.most - 1
-        if room < 1:
+        left = self._room(request)
+        if left < 1:
             raise BadInput(
                 f"{request.id}: {len(request.prompt_ids)} tokens are over the {self.engine.positions - self.most - 2}"
                 f" that this model reads; give a shorter document."
@@ -127,7 +128,6 @@ class Decoder:
         bounds = self._bounds(request)
         at = self._recall(request)
         ids: Sequence[int] = request.prompt_ids[at:]
-        left = min(request.max_new_tokens, room)
         limit = min(FEWEST * 2, self.most)
         written: list[int] = []
         spoken = 0
@@ -138,6 +138,10 @@ class Decoder:
             taken = 0
             for row in range(len(draft) + 1):
                 token = self._choose(logits[row], matcher, bounds)
+                if token is None:
+                    return
+                if matcher is not None and token not in self.stops and not matcher.consume_token(token):
+                    return
                 written.append(token)
                 self.work.output_tokens += 1
                 left -= 1
@@ -146,7 +150,6 @@ class Decoder:
                     left = 0
                     break
                 if matcher is not None:
-                    matcher.consume_token(token)
                     bounds.accept(token)
                     if matcher.is_stopped() and left:  # nothing but the end may follow: no pass is needed for it
                         self.work.output_tokens += 1
@@ -171,6 +174,15 @@ class Decoder:
             limit = (
                 min(self.most, 2 * limit) if draft and taken == len(draft) else min(self.most, max(FEWEST, 2 * taken))
             )
+
+    def _room(self, request: Request) -> int:
+        """Tokens that an answer may have at most, by the request and by the engine's cache."""
+        return min(request.max_new_tokens, self.engine.positions - len(request.prompt_ids) - self.most - 1)
+
+    def _finish(self, request: Request, tokens: Sequence[int]) -> Finish:
+        if tokens and tokens[-1] in self.stops:
+            return "stop"
+        return "length" if len(tokens) >= self._room(request) else "error"
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a piece of an answer."""
@@ -218,18 +230,20 @@ class Decoder:
         self.work.seconds["model"] += time.perf_counter() - started
         return logits
 
-    def _choose(self, logits: np.ndarray, matcher: Any, bounds: Bounds) -> int:
+    def _choose(self, logits: np.ndarray, matcher: Any, bounds: Bounds) -> int | None:
         """The likeliest token that grammar and bounds allow. A mask is made only where the likeliest of all is not.
 
-        Where the bounds allow none that the grammar does, the grammar alone decides.
+        Where the bounds allow none that the grammar does, the grammar alone decides; None where it allows none either:
+        the vocabulary cannot spell what has to follow, or the grammar has grown over its limits.
         """
         started = time.perf_counter()
-        token = int(logits.argmax())
-        if matcher is not None and not (matcher.validate_tokens([token]) and bounds.allows(token)):
+        likeliest = int(logits.argmax())
+        token: int | None = likeliest
+        if matcher is not None and not (matcher.validate_tokens([likeliest]) and bounds.allows(likeliest)):
             self.work.masks += 1
             mask = allowed(matcher, len(logits))
             best = bounds.best(logits, mask)
-            token = int(np.where(mask, logits, -np.inf).argmax()) if best is None else best
+            token = best if best is not None else int(np.where(mask, logits, -np.inf).argmax()) if mask.any() else None
         self.work.seconds["choose"] += time.perf_counter() - started
         return token
 
