@@ -41,7 +41,7 @@ PLACES = {"merged": "model.safetensors", "gguf-q8_0": "model.gguf"}
 
 @dataclass(frozen=True)
 class Way:
-    """How documents are answered: what that is, the export it reads, the class of decode_backends.py and its settings
+    """How documents are answered: what that is, the export it reads, the class of _decode_backends.py and its settings
     (None: our loop, with drafts or without), and whether the schema is enforced."""
 
     says: str
@@ -105,7 +105,7 @@ def measured(run: Path, examples: Sequence[Example], name: str) -> dict[str, Any
 
 def opened(exported: Exported, way: Way, folder: Path) -> Backend:
     """The library's backend."""
-    import decode_backends
+    import _decode_backends
 
     threads, settings = memory.usable_cores(), dict(way.settings)
     if way.library == "LlamaCppWheel":
@@ -113,7 +113,7 @@ def opened(exported: Exported, way: Way, folder: Path) -> Backend:
 
         return LlamaCpp(folder / PLACES[way.form], threads, **settings)
     path = folder if way.form == "merged" else folder / PLACES[way.form]
-    backend: Backend = getattr(decode_backends, str(way.library))(exported, path, threads, way.guided, **settings)
+    backend: Backend = getattr(_decode_backends, str(way.library))(exported, path, threads, way.guided, **settings)
     return backend
 
 

@@ -18,7 +18,8 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("export", "bench"),
-    ("smooth", "graph"),
+    ("forms", "smooth"),
+    ("graph", "ggml"),
     ("pipeline", "operate"),
     ("preflight",),
     ("forecast",),
@@ -48,7 +49,7 @@ LAYERS = (
 )
 HEAVY = {"torch", "transformers", "peft", "accelerate"}
 # The modules that nothing imports before it needs them, so they may import torch at their top.
-TORCH = {"train", "llama", "padded", "kernels", "backends/hf"}
+TORCH = {"train", "llama", "padded", "kernels", "backends/hf", "backends/eager"}
 
 
 def module(path: Path) -> str:

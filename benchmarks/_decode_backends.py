@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -87,7 +87,7 @@ class Transformers(Library):
             seen = begin
 
             def __call__(self, ids: Any, scores: Any) -> Any:
-                if ids.shape[1] > begin:
+                if ids.shape[1] > begin and not library.settings:  # with lookup, what it sees are guesses
                     library.first()
                 if matcher is None:
                     return scores
@@ -203,7 +203,6 @@ class LlamaCppPython(Library):
             if schema not in self.grammars:
                 self.grammars[schema] = self.library.LlamaGrammar.from_json_schema(schema, verbose=False)
             grammar = self.grammars[schema]
-            grammar.reset()
         tokens: list[int] = []
         for token in self.model.generate(
             list(request.prompt_ids), temp=0.0, top_k=1, repeat_penalty=1.0, grammar=grammar
@@ -225,10 +224,12 @@ def json_schema(request: Request) -> str:
 
 def built(merged: Path) -> Path:
     """The model as onnxruntime-genai's builder writes it, in int8: made once, beside the merged one."""
-    from onnxruntime_genai.models.builder import create_model
-
     folder = merged.parent / "onnx-genai"
     if not (folder / "genai_config.json").is_file():
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            create_model("", str(merged), str(folder), "int8", "cpu", str(folder / "cache"), int4_accuracy_level=4)
+        options = ["-i", merged, "-o", folder, "-p", "int8", "-e", "cpu", "-c", folder / "cache"]
+        subprocess.run(
+            [sys.executable, "-m", "onnxruntime_genai.models.builder", *map(str, options),
+             "--extra_options", "int4_accuracy_level=4"],
+            check=True, capture_output=True,
+        )  # fmt: skip
     return folder
