@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from slmbench.core import Completion, Finish, Request
-from slmbench.decode.grammar import Grammars, Vocabulary, allowed, grammar_text
+from slmbench.decode.grammar import Grammars, Vocabulary, allowed, spelling_schema
 from slmbench.exported import Exported
 
 LOOKUP_TOKENS = 10
@@ -21,7 +22,7 @@ LOOKUP_TOKENS = 10
 POSITIONS = 4096
 
 
-class Library:
+class Library(ABC):
     """What the backends below share: from tokens to a completion.
 
     Args:
@@ -49,9 +50,9 @@ class Library:
                 self.seen - started if self.seen else None, seconds, 1, "schema" if self.guided else "free",
             )  # fmt: skip
 
+    @abstractmethod
     def answer(self, request: Request) -> list[int]:
         """The tokens of an answer."""
-        raise NotImplementedError
 
     def first(self) -> None:
         """A first token was written just now."""
@@ -189,7 +190,7 @@ class LlamaCppPython(Library):
         from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
         super().__init__(exported, guided)
-        self.library = llama_cpp
+        self.llama = llama_cpp
         self.model = llama_cpp.Llama(
             str(gguf), n_ctx=POSITIONS, n_threads=threads, n_threads_batch=threads, verbose=False, logits_all=lookup,
             draft_model=LlamaPromptLookupDecoding(num_pred_tokens=LOOKUP_TOKENS) if lookup else None,
@@ -201,7 +202,7 @@ class LlamaCppPython(Library):
         if self.guided and request.schema:
             schema = json.dumps(request.schema)
             if schema not in self.grammars:
-                self.grammars[schema] = self.library.LlamaGrammar.from_json_schema(schema, verbose=False)
+                self.grammars[schema] = self.llama.LlamaGrammar.from_json_schema(schema, verbose=False)
             grammar = self.grammars[schema]
         tokens: list[int] = []
         for token in self.model.generate(
@@ -216,10 +217,7 @@ class LlamaCppPython(Library):
 
 def json_schema(request: Request) -> str:
     """A request's schema with the spelling that models were trained on, where a library takes such a wish."""
-    described: dict[str, Any] = json.loads(grammar_text(json.dumps(request.schema), request.id))["grammars"][0][
-        "json_schema"
-    ]
-    return json.dumps(described)
+    return spelling_schema(json.dumps(request.schema), request.id)
 
 
 def built(merged: Path) -> Path:

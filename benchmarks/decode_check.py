@@ -4,9 +4,9 @@ Each document is decoded with drafts and one token a pass; where the tokens diff
 stood there is said. Random documents tell a random value of a random schema, well or badly; some are empty, monotonous,
 or full of characters that do not belong in a text.
 
-    python benchmarks/decode_check.py runs/edge_json_135m_large/export/int8 --out results/decode/check_edge_json.json
-    python benchmarks/decode_check.py MODEL --split data/x.test.jsonl --schemas data/x.schemas --random 0
-    python benchmarks/decode_check.py MODEL --split none --random 1500
+    python benchmarks/decode_check.py runs/edge_json_135m_large/export/int8 --out results/decode/edge_json.json
+    python benchmarks/decode_check.py MODEL --split data/x.test.jsonl --schemas data/x.schemas
+    python benchmarks/decode_check.py MODEL --split none --random 1500 --out results/decode/random.json
 """
 
 from __future__ import annotations

@@ -26,17 +26,14 @@ from typing import Any
 
 from slmbench import bench, memory
 from slmbench.core import Backend, BadInput, Example, SlmbenchError
-from slmbench.evaluate import make_sample
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, read_json, write_atomic
-from slmbench.metrics import Sample, shown
+from slmbench.metrics import shown
 from slmbench.pipeline import load_task
-from slmbench.progress import progress, say
+from slmbench.progress import say
 from slmbench.publish.tables import markdown_table
 
 QUICK_ROWS = 16
-PLACES = {"merged": "model.safetensors", "gguf-q8_0": "model.gguf"}
-"""Files of the exports that other libraries read."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,13 @@ class Way:
 
     says: str
     form: str
-    library: str | None = None
+    peer: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     guided: bool = True
 
 
-def _peer(says: str, form: str, library: str, guided: bool, **settings: Any) -> Way:
-    return Way(says, form, library, tuple(settings.items()), guided)
+def _peer(says: str, form: str, peer: str, guided: bool, **settings: Any) -> Way:
+    return Way(says, form, peer, tuple(settings.items()), guided)
 
 
 WAYS = {
@@ -77,7 +74,7 @@ WAYS = {
     "ours": Way("our loop with drafts on our kernels, int8", "int8", settings=(("drafts", True),)),
 }
 """In the order in which they are run and shown."""
-OURS = tuple(name for name, way in WAYS.items() if way.library is None)
+OURS = tuple(name for name, way in WAYS.items() if way.peer is None)
 assert __doc__ is not None
 __doc__ = __doc__.replace("{ways}", "\n".join(f"    {name:23}{way.says}" for name, way in WAYS.items()))
 
@@ -87,19 +84,14 @@ def measured(run: Path, examples: Sequence[Example], name: str) -> dict[str, Any
     way = WAYS[name]
     folder = run / "export" / way.form
     exported = load_exported(folder)
-    if way.library is None:
+    if way.peer is None:
         return bench.bench(exported, examples, draft_tokens=None if dict(way.settings).get("drafts") else 0)[0]
     backend = opened(exported, way, folder)
     task = load_task(exported.manifest["task"])
     budgets = bench.budgets(exported, examples)
     constraint = "schema" if way.guided else "free"
     asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets, strict=True)]
-    bench.warm_up(backend, asked)
-    samples: list[Sample] = []
-    with progress(name, len(examples), "documents") as advance:
-        for example, request in zip(examples, asked, strict=True):
-            samples.extend(make_sample(task, example, completion) for completion in backend.generate([request]))
-            advance(1, "")
+    samples = bench.answers(task, backend, examples, asked, name)
     return {**bench.figures(samples), "weights_bytes": bench.weights_bytes(exported)}
 
 
@@ -108,12 +100,12 @@ def opened(exported: Exported, way: Way, folder: Path) -> Backend:
     import _decode_backends
 
     threads, settings = memory.usable_cores(), dict(way.settings)
-    if way.library == "LlamaCppWheel":
+    path = folder / "model.gguf" if way.form == "gguf-q8_0" else folder
+    if way.peer == "LlamaCppWheel":
         from slmbench.backends.llama_cpp import LlamaCpp
 
-        return LlamaCpp(folder / PLACES[way.form], threads, **settings)
-    path = folder if way.form == "merged" else folder / PLACES[way.form]
-    backend: Backend = getattr(_decode_backends, str(way.library))(exported, path, threads, way.guided, **settings)
+        return LlamaCpp(path, threads, **settings)
+    backend: Backend = getattr(_decode_backends, str(way.peer))(exported, path, threads, way.guided, **settings)
     return backend
 
 

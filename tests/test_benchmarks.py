@@ -106,7 +106,7 @@ def wide_exports(wide_run: Path) -> Path:
 
 
 SCHEMAS = ROOT / "src" / "slmbench" / "tasks" / "edge_json" / "schemas"
-needs_kernels = pytest.mark.skipif(native.library() is None, reason="no C compiler")
+needs_kernels = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 
 
 @needs_kernels

@@ -18,7 +18,7 @@ from slmbench.core import BadInput, Request, SlmbenchError
 from slmbench.smooth import STRENGTHS
 
 FORMS = [
-    pytest.param("int8", marks=pytest.mark.skipif(native.library() is None, reason="no C compiler")),
+    pytest.param("int8", marks=pytest.mark.skipif(native.compiled() is None, reason="no C compiler")),
     "onnx-int8",
     "onnx-int4",
     "merged",
@@ -31,6 +31,16 @@ FORMS = [
 def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random model's answers are noise: what is lost of them says nothing."""
     monkeypatch.setattr(export, "MOST_POINTS_LOST", 100)
+
+
+@pytest.fixture(scope="module")
+def gguf(wide_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export for llama.cpp."""
+    pytest.importorskip("xllamacpp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "MOST_POINTS_LOST", 100)
+        ((folder, _),) = export.export(wide_run, ["gguf-q8_0"], tmp_path_factory.mktemp("gguf") / "model")
+    return folder
 
 
 def test_several_forms_at_once(wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
@@ -151,6 +161,31 @@ def test_a_wrong_wish_is_one_sentence(
     ((folder, _),) = export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     got = slmbench("bench", folder, *words)
     assert got.code == 2 and said in got.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--constraint", "grounded"], "llama.cpp cannot ground an answer"),
+        (["--draft-tokens", 8], "gguf-q8_0 has its own loop"),
+    ],
+)
+def test_what_llama_cpp_does_not_do_is_said(
+    gguf: Path, slmbench: Callable[..., Any], words: list[object], said: str
+) -> None:
+    got = slmbench("bench", gguf, "--rows", 1, *words)
+    assert got.code == 2 and said in got.sentence
+
+
+def test_llama_cpp_reads_no_document_over_its_context_and_no_broken_file(gguf: Path, tmp_path: Path) -> None:
+    from slmbench.backends.llama_cpp import POSITIONS, LlamaCpp
+
+    backend = exported.load_exported(gguf).backend()
+    with pytest.raises(BadInput, match=r"tokens are over the \d+ that this model reads; give a shorter document"):
+        list(backend.generate([Request("long", (5,) * POSITIONS, 4)]))
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\xff" * 400)
+    with pytest.raises(SlmbenchError, match=r"llama\.cpp does not load it"):
+        LlamaCpp(tmp_path / "broken.gguf", 1)
 
 
 def test_a_missing_engine_is_one_sentence(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slmbench.core import Backend, BadInput, Example, Request
+from slmbench.core import Backend, BadInput, Example, Request, Task
 from slmbench.decode.loop import Decoder, Work
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
@@ -52,17 +52,24 @@ def bench(
     loaded = time.perf_counter() - started
     task = load_task(exported.manifest["task"])
     asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets(exported, examples), strict=True)]
-    warm_up(backend, asked)
-    samples: list[Sample] = []
-    with progress("bench", len(examples), "documents") as advance:
-        for example, request in zip(examples, asked, strict=True):
-            for completion in backend.generate([request]):
-                samples.append(make_sample(task, example, completion))
-            advance(1, "")
+    samples = answers(task, backend, examples, asked, "bench")
     result = {**figures(samples), "load_s": loaded, "weights_bytes": weights_bytes(exported)}
     if isinstance(backend, Decoder):
         result |= work_done(backend.work, result)
     return result, samples
+
+
+def answers(
+    task: Task, backend: Backend, examples: Sequence[Example], asked: Sequence[Request], label: str
+) -> list[Sample]:
+    """Documents answered one after the other, every schema having been seen before."""
+    warm_up(backend, asked)
+    samples: list[Sample] = []
+    with progress(label, len(examples), "documents") as advance:
+        for example, request in zip(examples, asked, strict=True):
+            samples.extend(make_sample(task, example, completion) for completion in backend.generate([request]))
+            advance(1, "")
+    return samples
 
 
 def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:

@@ -54,7 +54,7 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
         plan = make_plan(load_recipe(run / "recipe.yaml"), Path(scratch))
     if not plan.validation.examples:
         raise BadInput(f"{run}: its recipe holds back no validation split, which an export is checked on.")
-    merged, seen = merge(plan, run / "adapter")
+    merged, seen = merge(plan, run / "adapter", calibrate=any(forms.FORMS[to].rounded for to in wanted))
     original: _Original | None = None
     done = []
     for to in wanted:
@@ -108,13 +108,15 @@ def _publish(partial: Path, manifest: dict[str, Any], folder: Path) -> None:
     partial.rename(folder)
 
 
-def merge(plan: Plan, adapter: Path) -> tuple[forms.Merged, dict[tuple[int, str], np.ndarray]]:
-    """The model with its adapter merged in fp32, and the largest inputs that its layers see of training documents."""
+def merge(plan: Plan, adapter: Path, *, calibrate: bool) -> tuple[forms.Merged, dict[tuple[int, str], np.ndarray]]:
+    """The model with its adapter merged in fp32, and if wanted the largest inputs that its layers see of training
+    documents."""
     model = models.load_merged(plan.base, adapter)
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     tensors = {k: v.detach().numpy() for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}
     rows = plan.train.encoded
-    seen = largest_inputs(model, [rows[i].ids for i in spread(len(rows), CALIBRATION_ROWS)])
+    picked = spread(len(rows), CALIBRATION_ROWS) if calibrate else []
+    seen = largest_inputs(model, [rows[i].ids for i in picked])
     config = read_json(plan.base.folder / "config.json", ANEW)
     return forms.Merged(tensors, config, plan.base.folder, model.model.rotary_emb.inv_freq.numpy()), seen
 

@@ -82,10 +82,12 @@ class Exported:
     def backend(self, threads: int | None = None, draft_tokens: int | None = None) -> Decoder | Backend:
         """What answers, on all cores by default: our loop over an engine, or a library's own.
 
-        Raises SlmbenchError where the library is not installed.
+        Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft.
         """
         module = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
         if hasattr(module, "open_backend"):
+            if draft_tokens is not None:
+                raise BadInput(f"--draft-tokens: {self.manifest['form']} has its own loop; leave it away.")
             backend: Backend = module.open_backend(self.folder, threads or usable_cores())
             return backend
         from slmbench.decode.grammar import Vocabulary

@@ -296,6 +296,12 @@ def _format_checker() -> Any:
     return checker
 
 
+_SPACE = r" \t\n\r\f\v"
+EMAIL = rf"[^@{_SPACE}]+@[^@{_SPACE}.]+(?:\.[^@{_SPACE}.]+)+"
+URI = rf"[A-Za-z][A-Za-z0-9+.-]*:[^{_SPACE}]+"
+"""What `format` asserts of an email address and a URI: here, and in the grammar of a schema."""
+
+
 def _matches(pattern: str) -> Any:
     compiled = re.compile(pattern, re.ASCII)
     return lambda text: compiled.fullmatch(text) is not None
@@ -318,9 +324,9 @@ _FORMATS: dict[str, Any] = {
     "date": _is_date,
     "time": _is_time,
     "date-time": _is_datetime,
-    "email": _matches(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"),
+    "email": _matches(EMAIL),
     "uuid": lambda text: len(text) == 36 and bool(uuid.UUID(text)),
-    "uri": _matches(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s]+"),
+    "uri": _matches(URI),
     "ipv4": lambda text: bool(ipaddress.IPv4Address(text).packed),
     "ipv6": lambda text: bool(ipaddress.IPv6Address(text).packed),
 }

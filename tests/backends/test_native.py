@@ -28,7 +28,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "wide heads": ("llama", {"head_dim": 128, "tie_word_embeddings": True}),
 }  # fmt: skip
-needs_compiler = pytest.mark.skipif(native.library() is None, reason="installed without a C compiler")
+needs_compiler = pytest.mark.skipif(native.compiled() is None, reason="installed without a C compiler")
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 320, 60)]
 
 

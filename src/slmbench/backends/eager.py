@@ -70,10 +70,12 @@ class EagerEngine:
         logits: np.ndarray = out.logits[0].float().cpu().numpy()
         return logits
 
+    @torch.inference_mode()
     def keep(self, length: int) -> list[tuple[torch.Tensor, ...]]:
         """A copy of the first `length` positions of keys and values, by layer."""
         return [tuple(part[:, :, :length].clone() for part in pair) for pair in self.cache.layers.values()]
 
+    @torch.inference_mode()
     def restore(self, kept: list[tuple[torch.Tensor, ...]]) -> None:
         """Put such a copy back."""
         for pair, copies in zip(self.cache.layers.values(), kept, strict=True):

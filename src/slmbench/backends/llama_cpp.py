@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slmbench.core import Completion, Finish, Request, SlmbenchError
-from slmbench.decode.grammar import grammar_text
+from slmbench.core import BadInput, Completion, Finish, Request, SlmbenchError
+from slmbench.decode.grammar import spelling_schema
 
 POSITIONS = 4096
 
@@ -44,8 +44,20 @@ class LlamaCpp:
             raise SlmbenchError(f"{file}: llama.cpp does not load it ({error}); export the model again.") from None
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """One completion for each request, in order; of tokens, llama.cpp gives back their number only."""
+        """One completion for each request, in order; of tokens, llama.cpp gives back their number only.
+
+        Raises BadInput where a prompt leaves no room for an answer, or the answer is to be grounded.
+        """
         for request in requests:
+            if request.grounded:
+                raise BadInput(
+                    f"{request.id}: llama.cpp cannot ground an answer in its document; export to int8 for that."
+                )
+            if len(request.prompt_ids) >= POSITIONS:
+                raise BadInput(
+                    f"{request.id}: {len(request.prompt_ids)} tokens are over the {POSITIONS - 1} that this model"
+                    f" reads; give a shorter document."
+                )
             started = time.perf_counter()
             asked: dict[str, Any] = {
                 "prompt": list(request.prompt_ids), "n_predict": request.max_new_tokens, "temperature": 0.0,
@@ -76,8 +88,7 @@ class LlamaCpp:
 @functools.lru_cache(maxsize=256)
 def _grammar(schema: str, where: str) -> str:
     """A schema as the Lark form of llguidance, which llama.cpp takes."""
-    described = json.loads(grammar_text(schema, where))["grammars"][0]["json_schema"]
-    return f"%llguidance {{}}\nstart: %json {json.dumps(described)}"
+    return f"%llguidance {{}}\nstart: %json {spelling_schema(schema, where)}"
 
 
 def open_backend(folder: Path, threads: int) -> LlamaCpp:

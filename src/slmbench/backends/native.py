@@ -29,7 +29,7 @@ class _Sizes(ctypes.Structure):
     ]  # fmt: skip
 
 
-def library() -> Path | None:
+def compiled() -> Path | None:
     """The compiled kernels; None where the package was installed without a C compiler."""
     here = Path(__file__).parent
     found = (here / f"_native{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES)
@@ -61,7 +61,7 @@ class NativeEngine:
     def __init__(self, folder: Path, threads: int, positions: int = POSITIONS, *, vectors: bool = True) -> None:
         from safetensors import safe_open
 
-        path = library()
+        path = compiled()
         if path is None:
             raise SlmbenchError("the native kernels were not compiled: install a C compiler, then slmbench again.")
         config: dict[str, Any] = json.loads((folder / "config.json").read_text())

@@ -18,7 +18,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from slmbench.core import BadInput
-from slmbench.schema import MAX_DEPTH, check_schema
+from slmbench.schema import EMAIL, MAX_DEPTH, URI, check_schema
 
 SPELLING: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 MAX_SCHEMA_BYTES = 1_000_000
@@ -32,8 +32,11 @@ _DATE = (
     rf"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP}-02-29)"
 )
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-PATTERNS = {"date": f"^{_DATE}$", "time": f"^{_CLOCK}$", "date-time": f"^{_DATE}T{_CLOCK}$"}
-"""Formats in which a calendar counts: what they allow is a day or a time that exists."""
+PATTERNS = {
+    "date": f"^{_DATE}$", "time": f"^{_CLOCK}$", "date-time": f"^{_DATE}T{_CLOCK}$",
+    "email": f"^{EMAIL}$", "uri": f"^{URI}$",
+}  # fmt: skip
+"""Formats of which llguidance has another notion than the validator; a day or a time is one that exists."""
 
 
 class Vocabulary:
@@ -80,8 +83,14 @@ class Grammars:
         return Grammar(self.vocabulary, grammar_text(schema_text, where), where)
 
 
+def spelling_schema(schema_text: str, where: str) -> str:
+    """A schema in JSON as llguidance enforces it, its spelling included, for libraries that hold an llguidance of their
+    own. Raises BadInput where it is too large or no schema."""
+    return json.dumps(json.loads(grammar_text(schema_text, where))["grammars"][0]["json_schema"])
+
+
 def grammar_text(schema_text: str, where: str) -> str:
-    """llguidance's form of a schema in JSON. Raises BadInput where it is too large or no schema."""
+    """llguidance's form of a schema in JSON. Raises BadInput as `spelling_schema` does."""
     if len(schema_text.encode()) > MAX_SCHEMA_BYTES:
         raise BadInput(f"{where}: the schema is over {MAX_SCHEMA_BYTES:,} bytes; give a smaller one.")
     schema = json.loads(schema_text)

@@ -10,6 +10,7 @@ characters here (Latin-1).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -86,8 +87,13 @@ class Ground(Bounds):
     def __init__(self, schema: Mapping[str, Any], document: str, text_of: Callable[[int], str]) -> None:
         super().__init__(text_of)
         self.schema = schema
-        self.exact, self._loose = Text(document), Text(loosened(document))
+        self.document, self.exact = document, Text(document)
         self.written = ""
+
+    @functools.cached_property
+    def loose(self) -> Text:
+        """The document in small letters and single spaces: few schemas ask for it."""
+        return Text(loosened(self.document))
 
     def accept(self, token: int) -> None:
         """Go on behind a token."""
@@ -114,7 +120,7 @@ class Ground(Bounds):
         path = tuple(key and key.encode("latin-1", "replace").decode("utf-8", "replace") for key in cursor.path)
         how = copied_text(schema_at(self.schema, path))
         if how == "loose":
-            return self._loose.has(loosened(cursor.partial), whole=whole)
+            return self.loose.has(loosened(cursor.partial), whole=whole)
         return not how or self.exact.has(cursor.partial, whole=whole)
 
     def _repeats(self, items: str) -> bool:
