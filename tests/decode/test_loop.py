@@ -94,25 +94,49 @@ def test_the_shared_beginning_is_read_once(tokenizer: Any, vocabulary: Vocabular
     assert {c.id: c.token_ids for c in again} == {c.id: c.token_ids for c in first}
 
 
-def test_an_answer_that_never_ends_is_cut(tokenizer: Any, vocabulary: Vocabulary) -> None:
+def endless(tokenizer: Any, size: int, positions: int = 600) -> Fake:
+    """A model that writes one letter wherever it may."""
+    letter = ids(tokenizer, "a")[0]
+
     class Endless(Fake):
         def logits(self, before: Any) -> Any:
             found = super().logits(before)
-            found[ids(tokenizer, "a")[0]] += 50
+            found[letter] += 50
             return found
 
+    return Endless(size, positions)
+
+
+def test_an_answer_that_never_ends_is_cut(tokenizer: Any, vocabulary: Vocabulary) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     for limit in (1, 2, 37):
         (done,) = answers(
-            Decoder(Endless(vocabulary.size), tokenizer, vocabulary), [Request("x", (5, 6), limit, schema, "a" * 99)]
+            Decoder(endless(tokenizer, vocabulary.size), tokenizer, vocabulary),
+            [Request("x", (5, 6), limit, schema, "a" * 99)],
         )
         assert done.finish == "length" and len(done.token_ids) == limit
     assert json.loads(done.text + '"}') == {"a": "a" * (37 - len(ids(tokenizer, '{"a":"')))}
 
 
+@pytest.mark.parametrize("prompt", [1, 40, 98, 99])
+def test_the_context_ends_at_the_same_token_with_drafts_and_without(
+    tokenizer: Any, vocabulary: Vocabulary, prompt: int
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    request = Request("x", (5,) * prompt, 500, schema, "a" * 99)
+    found = [
+        answers(Decoder(endless(tokenizer, vocabulary.size, 100), tokenizer, vocabulary, draft_tokens=most), [request])[
+            0
+        ]
+        for most in (0, 8, 32)
+    ]
+    assert {(done.token_ids, done.finish) for done in found} == {(found[0].token_ids, "length")}
+    assert len(found[0].token_ids) == 100 - prompt
+
+
 def test_a_document_over_the_context_is_refused(tokenizer: Any, vocabulary: Vocabulary) -> None:
     decoder = Decoder(Fake(vocabulary.size), tokenizer, vocabulary)
-    with pytest.raises(BadInput, match=r"big: 600 tokens are over the \d+ that this model reads"):
+    with pytest.raises(BadInput, match=r"big: 600 tokens are over the 599 that this model reads"):
         answers(decoder, [Request("big", (5,) * 600, 10)])
 
 

@@ -120,7 +120,7 @@ class Decoder:
         left = self._room(request)
         if left < 1:
             raise BadInput(
-                f"{request.id}: {len(request.prompt_ids)} tokens are over the {self.engine.positions - self.most - 2}"
+                f"{request.id}: {len(request.prompt_ids)} tokens are over the {self.engine.positions - 1}"
                 f" that this model reads; give a shorter document."
             )
         matcher = None if request.schema is None else self.grammars.of(request.schema, request.id).start()
@@ -176,8 +176,8 @@ class Decoder:
             )
 
     def _room(self, request: Request) -> int:
-        """Tokens that an answer may have at most, by the request and by the engine's cache."""
-        return min(request.max_new_tokens, self.engine.positions - len(request.prompt_ids) - self.most - 1)
+        """Tokens that an answer may have at most, by the request and by the engine's cache: with drafts as without."""
+        return min(request.max_new_tokens, self.engine.positions - len(request.prompt_ids))
 
     def _finish(self, request: Request, tokens: Sequence[int]) -> Finish:
         if tokens and tokens[-1] in self.stops:
