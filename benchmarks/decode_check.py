@@ -27,7 +27,7 @@ from hypothesis_jsonschema import from_schema
 
 from slmbench import bench
 from slmbench.core import BadInput, Completion, Example, Request, SlmbenchError
-from slmbench.decode.loop import Decoder
+from slmbench.decode.loop import Decoder, Part
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, write_atomic
 from slmbench.pipeline import load_task
@@ -192,7 +192,7 @@ def difference(plain: Decoder, asked: Request, answer: Completion, other: Comple
     """The first place where two answers differ, and how far apart the two likeliest tokens stood there."""
     pairs = enumerate(zip(answer.token_ids, other.token_ids, strict=False))
     at = next((i for i, (a, b) in pairs if a != b), min(len(answer.token_ids), len(other.token_ids)))
-    logits = plain.engine.forward([*asked.prompt_ids, *other.token_ids[:at]], 0, 1)[0]
+    (logits,) = plain.engine.forward([Part(0, [*asked.prompt_ids, *other.token_ids[:at]], 0, 1)])[0]
     first = np.sort(logits)[-2:]
     return {"id": asked.id, "token": at, "apart": float(first[1] - first[0])}
 

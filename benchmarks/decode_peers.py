@@ -91,6 +91,7 @@ def measured(run: Path, examples: Sequence[Example], name: str) -> dict[str, Any
     budgets = bench.budgets(exported, examples)
     constraint = "schema" if way.guided else "free"
     asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets, strict=True)]
+    bench.warm_up(backend, asked)
     samples = bench.answers(task, backend, examples, asked, name)
     return {**bench.figures(samples), "weights_bytes": bench.weights_bytes(exported)}
 

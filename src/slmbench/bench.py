@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from slmbench.core import Backend, BadInput, Example, Request, Task
-from slmbench.decode.loop import Decoder, Work
+from slmbench.decode.answer import Work
+from slmbench.decode.loop import Decoder
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
 from slmbench.memory import peak_rss_gib
@@ -41,35 +43,46 @@ def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int 
 
 def bench(
     exported: Exported, examples: Sequence[Example], *, constraint: str = "schema", draft_tokens: int | None = None,
-    threads: int | None = None,
+    threads: int | None = None, batch: int = 1,
 ) -> tuple[dict[str, Any], list[Sample]]:  # fmt: skip
-    """(figures, samples) of documents answered one after the other, every schema having been seen before."""
-    for name, value, least in (("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1)):
+    """(figures, samples) of documents answered one after the other, or `batch` at once, every schema having been seen
+    before."""
+    for name, value, least in (("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1), ("--batch", batch, 1)):
         if value is not None and not least <= value <= MOST_ASKED:
             raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
     started = time.perf_counter()
-    backend = exported.backend(threads, draft_tokens)
+    backend = exported.backend(threads, draft_tokens, batch)
     loaded = time.perf_counter() - started
     task = load_task(exported.manifest["task"])
     asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets(exported, examples), strict=True)]
-    samples = answers(task, backend, examples, asked, "bench")
-    result = {**figures(samples), "load_s": loaded, "weights_bytes": weights_bytes(exported)}
+    warm_up(backend, asked)
+    started = time.perf_counter()
+    samples = answers(task, backend, examples, asked, "bench", batch)
+    seconds = time.perf_counter() - started
+    result = {
+        "batch": batch,
+        "documents_per_s": len(samples) / seconds,
+        **figures(samples),
+        "load_s": loaded,
+        "weights_bytes": weights_bytes(exported),
+    }
     if isinstance(backend, Decoder):
         result |= work_done(backend.work, result)
     return result, samples
 
 
 def answers(
-    task: Task, backend: Backend, examples: Sequence[Example], asked: Sequence[Request], label: str
+    task: Task, backend: Backend, examples: Sequence[Example], asked: Sequence[Request], label: str, batch: int = 1
 ) -> list[Sample]:
-    """Documents answered one after the other, every schema having been seen before."""
-    warm_up(backend, asked)
-    samples: list[Sample] = []
+    """Documents answered one after the other, or as many at once as the backend takes; in their order."""
+    groups = [asked] if batch > 1 else [[request] for request in asked]
+    by_id = {example.id: example for example in examples}
+    samples: dict[str, Sample] = {}
     with progress(label, len(examples), "documents") as advance:
-        for example, request in zip(examples, asked, strict=True):
-            samples.extend(make_sample(task, example, completion) for completion in backend.generate([request]))
+        for completion in itertools.chain.from_iterable(map(backend.generate, groups)):
+            samples[completion.id] = make_sample(task, by_id[completion.id], completion)
             advance(1, "")
-    return samples
+    return [samples[example.id] for example in examples]
 
 
 def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
@@ -125,7 +138,7 @@ def work_done(work: Work, result: Mapping[str, Any]) -> dict[str, Any]:
         "drafts": {name: {"drafted": count, "accepted": work.accepted[name]} for name, count in work.drafted.items()},
         "ms_by_part": {name: 1000 * seconds / n for name, seconds in work.seconds.items()},
         "weights_read_ms": 1000 * reading,
-        "share_of_reading": work.passes * reading / (n * result["mean_ms"] / 1000),
+        "share_of_reading": work.passes * reading * result["documents_per_s"] / n,
     }
 
 
@@ -142,8 +155,10 @@ def bytes_a_second() -> float:
 def lines(result: Mapping[str, Any]) -> list[str]:
     """The figures as text for a terminal."""
     first = result["first_token_p50_ms"]
+    each = f"{result['batch']} at a time" if result["batch"] > 1 else "one at a time"
     said = [
-        f"{result['documents']} documents   mean {result['mean_ms']:.0f} ms, p50 {result['p50_ms']:.0f}, p95"
+        f"{result['documents']} documents   {each}: {result['documents_per_s']:.2f} a second; mean"
+        f" {result['mean_ms']:.0f} ms, p50 {result['p50_ms']:.0f}, p95"
         f" {result['p95_ms']:.0f}{'' if first is None else f', first token {first:.0f}'}; loaded in"
         f" {result['load_s']:.1f} s"
     ]

@@ -346,7 +346,8 @@ def _add_model_verbs(verbs: Any) -> None:
     verb = verbs.add_parser(
         "bench",
         help="how fast an exported model answers on this machine, how well, and what bounds it",
-        description="Answer documents one after the other; say how long each took, what it took, and how good it was.",
+        description="Answer documents, one after the other or several at once; say how long each took, what it took,"
+        " and how good it was.",
     )
     verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
     verb.add_argument("--split", default="test", metavar="NAME|FILE", help="a split of its task or a file of examples")
@@ -358,6 +359,7 @@ def _add_model_verbs(verbs: Any) -> None:
         default="schema",
         help="grounded: under the schema, and strings only say what stands in the document (default: schema)",
     )
+    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     _json(verb)
@@ -379,7 +381,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     examples = examples_of(exported, arguments.split, arguments.schemas, arguments.rows)
     result, _ = bench(
         exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
-        threads=arguments.threads,
+        threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
     print(json.dumps(result, indent=1) if arguments.json else "\n".join(lines(result)))
 

@@ -189,7 +189,10 @@ class _Original:
 
     def _compare_logits(self, decoder: Decoder) -> dict[str, float]:
         """Of each prompt's next token."""
-        got = [decoder.engine.forward(row.prompt_ids, 0, 1)[0].copy() for row in self.asked[:LOGIT_ROWS]]
+        from slmbench.decode.loop import Part
+
+        parts = [Part(0, row.prompt_ids, 0, 1) for row in self.asked[:LOGIT_ROWS]]
+        got = [decoder.engine.forward([part])[0][0].copy() for part in parts]
         apart = [np.abs(a - b) for a, b in zip(got, self.logits, strict=True)]
         return {
             "first_token_same": sum(int(a.argmax() == b.argmax()) for a, b in zip(got, self.logits, strict=True)),

@@ -79,21 +79,25 @@ class Exported:
     def _beginning(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokens(text)["input_ids"])
 
-    def backend(self, threads: int | None = None, draft_tokens: int | None = None) -> Decoder | Backend:
-        """What answers, on all cores by default: our loop over an engine, or a library's own.
+    def backend(self, threads: int | None = None, draft_tokens: int | None = None, batch: int = 1) -> Decoder | Backend:
+        """What answers, on all cores by default, `batch` documents in a pass: our loop or a library's own.
 
-        Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft.
+        Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft or
+        takes fewer documents at once.
         """
         module = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
+        if batch > (most := getattr(module, "MOST_SLOTS", 1)):
+            raise BadInput(f"--batch {batch}: {self.manifest['form']} answers no more than {most} at once.")
         if hasattr(module, "open_backend"):
             if draft_tokens is not None:
                 raise BadInput(f"--draft-tokens: {self.manifest['form']} has its own loop; leave it away.")
             backend: Backend = module.open_backend(self.folder, threads or usable_cores())
             return backend
+        from slmbench.decode.answer import MOST
         from slmbench.decode.grammar import Vocabulary
-        from slmbench.decode.loop import MOST, Decoder
+        from slmbench.decode.loop import Decoder
 
-        engine = module.open_engine(self.folder, threads or usable_cores())
+        engine = module.open_engine(self.folder, threads or usable_cores(), batch)
         vocabulary = Vocabulary(self.folder / "tokenizer.json", engine.vocabulary, self.manifest["stops"])
         return Decoder(engine, self.tokens.tokenizer, vocabulary, MOST if draft_tokens is None else draft_tokens)
 

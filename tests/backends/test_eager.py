@@ -12,7 +12,7 @@ import pytest
 from slmbench.backends.eager import EagerEngine
 from slmbench.core import Request
 from slmbench.decode.grammar import Vocabulary
-from slmbench.decode.loop import Decoder
+from slmbench.decode.loop import Decoder, Part
 from slmbench.schema import strict_loads, validate
 
 IDS = [int(i) for i in np.random.default_rng(0).integers(3, 250, 60)]
@@ -33,12 +33,13 @@ def test_logits_are_those_of_the_model(model: Any) -> None:
     engine = EagerEngine(model)
     for cuts in ((0, 60), (0, 1, 2, 40, 60), (0, 33, 35, 60)):
         for begin, end in itertools.pairwise(cuts):
-            got = engine.forward(IDS[begin:end], begin, end - begin)
+            (got,) = engine.forward([Part(0, IDS[begin:end], begin, end - begin)])
             np.testing.assert_allclose(got, expected[begin:end], atol=1e-4)
-    kept = engine.keep(25)
-    engine.forward(IDS[::-1], 0, 1)
-    engine.restore(kept)
-    np.testing.assert_allclose(engine.forward(IDS[25:], 25, 35), expected[25:], atol=1e-4)
+    kept = engine.keep(0, 25)
+    engine.forward([Part(0, IDS[::-1], 0, 1)])
+    engine.restore(0, kept)
+    (got,) = engine.forward([Part(0, IDS[25:], 25, 35)])
+    np.testing.assert_allclose(got, expected[25:], atol=1e-4)
 
 
 def test_drafts_change_nothing(model: Any, tiny_folder: Path) -> None:

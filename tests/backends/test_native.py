@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from slmbench.backends import native
 from slmbench.backends.native import NativeEngine, quantize
 from slmbench.core import BadInput
+from slmbench.decode.loop import Part
 from slmbench.forms import FORMS, Merged
 
 SIZES = {
@@ -70,6 +72,11 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder, logits(model, IDS)
 
 
+def read(engine: Any, ids: Sequence[int], at: int, rows: int, slot: int = 0) -> np.ndarray:
+    (logits,) = engine.forward([Part(slot, ids, at, rows)])
+    return np.asarray(logits)
+
+
 def close(got: np.ndarray, expected: np.ndarray, share: float) -> bool:
     return float(((got - expected) ** 2).mean()) < share * float(expected.var())
 
@@ -79,7 +86,7 @@ def close(got: np.ndarray, expected: np.ndarray, share: float) -> bool:
 def test_logits_are_those_of_the_model(exported: tuple[Path, np.ndarray], vectors: bool) -> None:
     folder, expected = exported
     engine = NativeEngine(folder, 2, vectors=vectors)
-    got = engine.forward(IDS, 0, len(IDS))
+    got = read(engine, IDS, 0, len(IDS))
     assert got.shape == expected.shape and close(got, expected, 5e-3)
     engine.close()
 
@@ -89,13 +96,13 @@ def test_the_portable_engine_gives_them_too(exported: tuple[Path, np.ndarray]) -
     pytest.importorskip("onnxruntime")
     folder, expected = exported
     engine = onnx.OnnxEngine(folder, 2)
-    whole = engine.forward(IDS, 0, len(IDS)).copy()
+    whole = read(engine, IDS, 0, len(IDS)).copy()
     assert whole.shape == expected.shape and close(whole, expected, 5e-3)
-    assert close(engine.forward(IDS[20:], 20, 5), expected[-5:], 5e-3)
-    kept = engine.keep(20)
-    engine.forward(IDS[::-1], 0, 1)
-    engine.restore(kept)
-    assert close(engine.forward(IDS[20:], 20, 40), expected[20:], 5e-3)
+    assert close(read(engine, IDS[20:], 20, 5), expected[-5:], 5e-3)
+    kept = engine.keep(0, 20)
+    read(engine, IDS[::-1], 0, 1)
+    engine.restore(0, kept)
+    assert close(read(engine, IDS[20:], 20, 40), expected[20:], 5e-3)
 
 
 @needs_compiler
@@ -104,18 +111,44 @@ def test_a_token_gives_the_same_bits_in_every_pass(exported: tuple[Path, np.ndar
     """However the text is cut, with whatever threads, after whatever was in the cache: drafts change nothing."""
     folder, _ = exported
     one, two = (NativeEngine(folder, threads, vectors=vectors) for threads in (1, 3))
-    whole = one.forward(IDS, 0, len(IDS)).copy()
+    whole = read(one, IDS, 0, len(IDS)).copy()
     for engine in (one, two):
-        engine.forward(IDS[::-1], 0, 1)
+        read(engine, IDS[::-1], 0, 1)
         for cuts in (range(61), (0, 1, 8, 15, 22, 60), (0, 33, 35, 60)):
             for begin, end in itertools.pairwise(cuts):
-                np.testing.assert_array_equal(engine.forward(IDS[begin:end], begin, end - begin), whole[begin:end])
-        engine.forward([*IDS[:30], 1, 2, 3], 0, 3)
-        np.testing.assert_array_equal(engine.forward(IDS[30:], 30, 30), whole[30:])
-    kept = two.keep(25)
-    two.forward(IDS[::-1], 0, 1)
-    two.restore(kept)
-    np.testing.assert_array_equal(two.forward(IDS[25:], 25, 35), whole[25:])
+                np.testing.assert_array_equal(read(engine, IDS[begin:end], begin, end - begin), whole[begin:end])
+        read(engine, [*IDS[:30], 1, 2, 3], 0, 3)
+        np.testing.assert_array_equal(read(engine, IDS[30:], 30, 30), whole[30:])
+    kept = two.keep(0, 25)
+    read(two, IDS[::-1], 0, 1)
+    two.restore(0, kept)
+    np.testing.assert_array_equal(read(two, IDS[25:], 25, 35), whole[25:])
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", [True, False])
+def test_sequences_in_one_pass_give_the_bits_that_they_give_alone(
+    exported: tuple[Path, np.ndarray], vectors: bool
+) -> None:
+    folder, _ = exported
+    one = NativeEngine(folder, 1, vectors=vectors)
+    texts = [IDS, IDS[::-1], [*IDS[30:], *IDS[:30]]]
+    whole = [read(one, text, 0, len(text)).copy() for text in texts]
+    many = NativeEngine(folder, 2, slots=4, vectors=vectors)
+    at = [0, 0, 0]
+    for counts in ((1, 17, 5), (9, 0, 2), (50, 1, 1), (0, 42, 3), (0, 0, 49)):
+        live = [i for i in range(3) if counts[i]]
+        parts = [Part(3 - i, texts[i][at[i] : at[i] + counts[i]], at[i], -(-counts[i] // 2)) for i in live]
+        for i, part, logits in zip(live, parts, many.forward(parts), strict=True):
+            at[i] += counts[i]
+            np.testing.assert_array_equal(logits, whole[i][at[i] - part.rows : at[i]])
+    assert at == [60, 60, 60]
+    kept = many.keep(3, 25)
+    many.restore(0, kept)
+    np.testing.assert_array_equal(read(many, IDS[25:], 25, 35, slot=0), whole[0][25:])
+    for parts in ([], [Part(4, [1], 0, 1)], [Part(-1, [1], 0, 1)], [Part(1, [1], 0, 1), Part(1, [2], 1, 1)]):
+        with pytest.raises(ValueError, match="no pass over these tokens"):
+            many.forward(parts)
 
 
 @needs_compiler
@@ -130,9 +163,9 @@ def test_a_wrong_place_is_refused(exported: tuple[Path, np.ndarray]) -> None:
         ([320], 0, 1),
         ([-1], 0, 1),
     ):
-        with pytest.raises(ValueError, match=r"tokens at place"):
-            engine.forward(ids, at, rows)
-    assert engine.forward([1], 255, 1).shape == (1, 320)
+        with pytest.raises(ValueError, match=r"no pass over these tokens: \d+ at place"):
+            read(engine, ids, at, rows)
+    assert read(engine, [1], 255, 1).shape == (1, 320)
 
 
 @needs_compiler

@@ -7,38 +7,46 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from slmbench.decode.loop import Part
+
 
 class Fake:
     """A model whose next token is a function of all tokens before, with a cache that notices misuse."""
 
-    def __init__(self, size: int, positions: int = 600) -> None:
-        self.size, self.positions = size, positions
-        self.cache: list[int] = []
+    def __init__(self, size: int, positions: int = 600, slots: int = 1) -> None:
+        self.size, self.positions, self.slots = size, positions, slots
+        self.cache: list[list[int]] = [[] for _ in range(slots)]
         self.passes: list[int] = []
 
     def logits(self, before: Sequence[int]) -> np.ndarray:
         """The logits behind these tokens."""
         return np.random.default_rng(hash(tuple(before[-6:])) % 2**32).normal(size=self.size).astype(np.float32)
 
-    def forward(self, ids: Sequence[int], at: int, rows: int) -> np.ndarray:
-        assert 0 <= at <= len(self.cache) and at + len(ids) <= self.positions and 1 <= rows <= len(ids)
-        self.cache[at:] = ids
-        self.passes.append(len(ids))
-        return np.stack([self.logits(self.cache[: at + i + 1]) for i in range(len(ids) - rows, len(ids))])
+    def forward(self, parts: Sequence[Part]) -> list[np.ndarray]:
+        assert len({part.slot for part in parts}) == len(parts) > 0
+        self.passes.append(sum(len(part.ids) for part in parts))
+        return [self.read(self.cache[part.slot], part.ids, part.at, part.rows) for part in parts]
 
-    def keep(self, length: int) -> list[int]:
-        assert length <= len(self.cache)
-        return self.cache[:length]
+    def read(self, cache: list[int], ids: Sequence[int], at: int, rows: int) -> np.ndarray:
+        assert 0 <= at <= len(cache) and at + len(ids) <= self.positions and 1 <= rows <= len(ids)
+        cache[at:] = ids
+        return np.stack([self.logits(cache[: at + i + 1]) for i in range(len(ids) - rows, len(ids))])
 
-    def restore(self, kept: list[int]) -> None:
-        self.cache[: len(kept)] = kept
+    def keep(self, slot: int, length: int) -> list[int]:
+        assert length <= len(self.cache[slot])
+        return self.cache[slot][:length]
+
+    def restore(self, slot: int, kept: list[int]) -> None:
+        self.cache[slot][: len(kept)] = kept
 
 
 class Scripted(Fake):
     """Writes known answers to known prompts, and at a share of the places something else first."""
 
-    def __init__(self, size: int, rows: Sequence[tuple[Sequence[int], Sequence[int]]], slips: float = 0.0) -> None:
-        super().__init__(size, 4000)
+    def __init__(
+        self, size: int, rows: Sequence[tuple[Sequence[int], Sequence[int]]], slips: float = 0.0, slots: int = 1
+    ) -> None:
+        super().__init__(size, 4000, slots)
         self.rows, self.slips = [(list(prompt), list(answer)) for prompt, answer in rows], slips
 
     def logits(self, before: Sequence[int]) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from engines import Fake
 
 from slmbench.core import BadInput, Request
+from slmbench.decode.answer import Answer
 from slmbench.decode.bounds import LONGEST_NUMBER, Bounds, is_number
 from slmbench.decode.grammar import Vocabulary
 from slmbench.decode.loop import Decoder
@@ -87,11 +88,12 @@ def test_what_the_vocabulary_cannot_spell_is_said(tokenizer: Any, tiny_folder: P
     assert done.finish == "stop" and not validate(strict_loads(done.text), schema)
 
 
-def test_an_answer_that_cannot_go_on_is_an_error(tokenizer: Any, vocabulary: Vocabulary) -> None:
-    class Stuck(Decoder):
-        def _choose(self, logits: np.ndarray, matcher: Any, bounds: Bounds) -> int | None:
-            return None if len(bounds.cursor.partial) > 3 else super()._choose(logits, matcher, bounds)
-
+def test_an_answer_that_cannot_go_on_is_an_error(
+    tokenizer: Any, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Answer._choose
+    stuck = lambda self, logits: None if len(self.bounds.cursor.partial) > 3 else choose(self, logits)  # noqa: E731
+    monkeypatch.setattr(Answer, "_choose", stuck)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-    (done,) = Stuck(Fake(vocabulary.size), tokenizer, vocabulary).generate([Request("a", (5,), 50, schema)])
+    (done,) = Decoder(Fake(vocabulary.size), tokenizer, vocabulary).generate([Request("a", (5,), 50, schema)])
     assert done.finish == "error" and done.text.startswith('{"a":"')

@@ -15,7 +15,10 @@ SCHEMA: dict[str, Any] = {
         "total": {"type": "number"}, "count": {"type": "integer"}, "paid": {"type": "boolean"},
         "level": {"enum": ["low", "very_high"]}, "tags": {"type": "array", "items": {"type": "string"}},
         "seller": {"type": "object", "properties": {"name": {"type": "string", "x-labels": ["sold by"]}}},
-        "lines": {"type": "array", "items": {"type": "object", "properties": {"item": {"type": "string"}}}},
+        "lines": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"item": {"type": "string"}, "unit": {"type": "string"}}},
+        },
         "note": {"type": "string"},
     },
     "required": ["invoice_no", "total"],
@@ -56,6 +59,9 @@ def draft(written: str, document: str = DOCUMENT) -> str:
         ('{"lines":[{"item":"a box"}', ',{"'),
         ('{"lines":[{"item":"a tin"}', "]"),
         ('{"seller":{"name":"Müller & Sohn"}', ',"lines":'),
+        ('{"lines":[{"item":"a box","unit":"k,\\"}g"},{"item":"a tin"', ',"unit":'),
+        ('{"lines":[{"item":"a box","unit":"k,\\"}g"},{"item":"a tin","unit":', '"k,\\"}g"'),
+        ('{"lines":[{"item":"a box","unit":"kg"},{"item":"a tin","unit":"l"', "}"),
     ],
 )
 def test_a_first_guess(written: str, guess: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -56,6 +57,34 @@ def test_known_answers_are_written_in_few_passes(tokenizer: Any, vocabulary: Voc
         assert {c.finish for c in found} == {"stop"} and {c.constraint for c in found} == {"schema"}
         assert fast.work.passes < 0.4 * plain.work.passes
         assert all(strict_loads(c.text) for c in found)
+
+
+@pytest.mark.parametrize("most", [0, 32])
+@pytest.mark.parametrize("slots", [2, 5])
+def test_documents_answered_at_once_are_answered_as_one_by_one(
+    tokenizer: Any, vocabulary: Vocabulary, slots: int, most: int
+) -> None:
+    asked, golds = documents(tokenizer, 12)
+    asked[3] = dataclasses.replace(asked[3], schema=None, max_new_tokens=9)  # free, and cut
+    rows = [(list(r.prompt_ids), gold) for r, gold in zip(asked, golds, strict=True)]
+    one = Decoder(Scripted(vocabulary.size, rows, 0.1), tokenizer, vocabulary, most)
+    many = Decoder(Scripted(vocabulary.size, rows, 0.1, slots), tokenizer, vocabulary, most)
+    expected = {c.id: (c.token_ids, c.text, c.finish, c.constraint) for c in answers(one, asked)}
+    for order in (asked, asked[::-1]):  # the second time on a cache that has been used
+        found = answers(many, order)
+        assert {c.id: (c.token_ids, c.text, c.finish, c.constraint) for c in found} == expected
+        assert len(found) == len(asked) and {c.batch for c in found} == {slots}
+    assert many.work.passes < 2 * one.work.passes * (0.4 if slots == 5 else 0.8)
+    assert many.work.output_tokens == 2 * one.work.output_tokens and many.work.documents == 24
+
+
+def test_who_stops_listening_leaves_the_decoder_whole(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    asked, golds = documents(tokenizer, 4)
+    rows = [(list(r.prompt_ids), gold) for r, gold in zip(asked, golds, strict=True)]
+    decoder = Decoder(Scripted(vocabulary.size, rows), tokenizer, vocabulary)
+    assert next(decoder.stream(asked[0])) == golds[0][0]
+    assert list(decoder.stream(asked[0])) == golds[0]
+    assert [list(c.token_ids) for c in answers(decoder, asked)] == golds
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+if TYPE_CHECKING:
+    from slmbench.decode.loop import Part
+
 POSITIONS = 4096
+MOST_SLOTS = 1
 
 
 class SequenceCache:
@@ -45,6 +49,8 @@ class EagerEngine:
         positions: that its cache holds at most.
     """
 
+    slots = MOST_SLOTS
+
     def __init__(self, model: Any, positions: int = POSITIONS) -> None:
         self.model = model.eval()
         self.positions = min(positions, int(model.config.max_position_embeddings))
@@ -52,8 +58,9 @@ class EagerEngine:
         self.cache = SequenceCache(self.positions)
 
     @torch.inference_mode()
-    def forward(self, ids: Sequence[int], at: int, rows: int) -> np.ndarray:
+    def forward(self, parts: Sequence[Part]) -> list[np.ndarray]:
         """As `decode.loop.Engine`."""
+        ((_, ids, at, rows),) = parts
         device, count = self.model.device, len(ids)
         self.cache.at = at
         positions = torch.arange(at, at + count, device=device)
@@ -68,22 +75,22 @@ class EagerEngine:
             logits_to_keep=rows,
         )
         logits: np.ndarray = out.logits[0].float().cpu().numpy()
-        return logits
+        return [logits]
 
     @torch.inference_mode()
-    def keep(self, length: int) -> list[tuple[torch.Tensor, ...]]:
+    def keep(self, slot: int, length: int) -> list[tuple[torch.Tensor, ...]]:
         """A copy of the first `length` positions of keys and values, by layer."""
         return [tuple(part[:, :, :length].clone() for part in pair) for pair in self.cache.layers.values()]
 
     @torch.inference_mode()
-    def restore(self, kept: list[tuple[torch.Tensor, ...]]) -> None:
-        """Put such a copy back."""
+    def restore(self, slot: int, kept: list[tuple[torch.Tensor, ...]]) -> None:
+        """Put such a copy into the cache."""
         for pair, copies in zip(self.cache.layers.values(), kept, strict=True):
             for part, copy in zip(pair, copies, strict=True):
                 part[:, :, : copy.shape[2]] = copy
 
 
-def open_engine(folder: Path, threads: int) -> EagerEngine:
+def open_engine(folder: Path, threads: int, slots: int = 1) -> EagerEngine:
     """The engine of an exported folder, in the precision that its config names."""
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,6 @@
-/* A Llama-shaped model on a CPU: one sequence, weights and activations in 8 bits, sums in 32, the rest in fp32.
+/* A Llama-shaped model on a CPU: weights and activations in 8 bits, sums in 32, the rest in fp32.
+ *
+ * A pass reads tokens of one sequence or of several, each with keys and values of its own in one of the cache's slots.
  *
  * Every GROUP values of a row have a scale, of weights and of activations; the latter are chosen anew for each row, so
  * what a row gives does not depend on the rows beside it. Weights are kept as unsigned bytes around 128 in panels of PANEL rows,
@@ -22,9 +24,13 @@
 enum { GROUP = 64, PANEL = 32, TILE = 6, MOST_THREADS = 16 };
 
 typedef struct {
-    int32_t layers, hidden, heads, shared, head, half, vocabulary, positions, threads;
+    int32_t layers, hidden, heads, shared, head, half, vocabulary, positions, slots, threads;
     float epsilon;
 } Sizes;
+
+typedef struct {              /* what a pass reads of one sequence: `count` tokens from place `at` of its slot on */
+    int32_t slot, count, at, picked;
+} Part;
 
 typedef struct {
     int rows, width;          /* as a matrix [rows, width] */
@@ -36,7 +42,7 @@ typedef struct {
 typedef struct {
     Matrix qkv, o, gate_up, down;
     float *before, *after;    /* the norms' weights [hidden] */
-    float *keys, *values;     /* [shared, places / LANES, head, LANES] and [shared, places, head] */
+    float *keys, *values;     /* [slots, shared, places / LANES, head, LANES] and [slots, shared, places, head] */
 } Layer;
 
 typedef struct {
@@ -59,7 +65,9 @@ typedef struct Model {
     int vectors;              /* whether the processor has the wide instructions */
     /* what the threads work on */
     const int32_t *ids;
-    int count, at, picked;
+    const Part *parts;
+    int sequences, count, picked;
+    int32_t *slot, *place;    /* of each token */
     float *logits;
     pthread_t workers[MOST_THREADS];
     struct { struct Model *model; int index; } seats[MOST_THREADS];
@@ -326,36 +334,45 @@ WIDE static void attend_wide(int rows, const Queries *all, const float *keys, co
 }
 #endif
 
+/* Where a slot's keys or values of one key head begin. */
+static inline size_t cached(const Model *m, int slot, int k) {
+    return ((size_t)slot * m->s.shared + k) * m->places * m->s.head;
+}
+
 static void attention(Model *m, Layer *l, int index) {
     const Sizes *s = &m->s;
     int width = (s->heads + 2 * s->shared) * s->head, each = s->heads / s->shared, from, to;
     part(m, index, m->count * s->shared, &from, &to);
     for (int i = from; i < to; i++) {
-        int t = i / s->shared, k = i % s->shared, position = m->at + t;
+        int t = i / s->shared, k = i % s->shared, place = m->place[t];
         float *key = m->qkv + (size_t)t * width + (s->heads + k) * s->head, *value = key + s->shared * s->head;
-        float *block = l->keys + ((size_t)k * m->places + position / LANES * LANES) * s->head + position % LANES;
-        turn(m, key, position, 1);
+        float *keys = l->keys + cached(m, m->slot[t], k), *values = l->values + cached(m, m->slot[t], k);
+        float *block = keys + (size_t)(place / LANES * LANES) * s->head + place % LANES;
+        turn(m, key, place, 1);
         for (int d = 0; d < s->head; d++) block[d * LANES] = key[d];
-        memcpy(l->values + ((size_t)k * m->places + position) * s->head, value, s->head * sizeof(float));
+        memcpy(values + (size_t)place * s->head, value, s->head * sizeof(float));
         for (int h = 0; h < each; h++)
-            turn(m, m->qkv + (size_t)t * width + (k * each + h) * s->head, position, 1.0f / sqrtf((float)s->head));
+            turn(m, m->qkv + (size_t)t * width + (k * each + h) * s->head, place, 1.0f / sqrtf((float)s->head));
     }
     barrier(m);
-    /* Rows of a key head, TILE at a time; threads take turns, because later tokens look at more keys. */
-    int rows = m->count * each, tiles = (rows + TILE - 1) / TILE, stride = m->places + SPAN;
+    /* Rows of a sequence and a key head, TILE at a time; threads take turns, because later tokens look at more keys. */
+    int stride = m->places + SPAN, begin = 0, turns = 0;
     float *scores = m->scores + (size_t)index * TILE * stride;
-    for (int i = index; i < tiles * s->shared; i += s->threads) {
-        int k = i % s->shared, first = i / s->shared * TILE, some = rows - first < TILE ? rows - first : TILE;
-        Queries all;
-        for (int r = 0; r < some; r++) {
-            int t = (first + r) / each, head = k * each + (first + r) % each;
-            all.q[r] = m->qkv + (size_t)t * width + (size_t)head * s->head;
-            all.out[r] = m->mixed + ((size_t)t * s->heads + head) * s->head;
-            all.length[r] = m->at + t + 1;
-        }
-        size_t begin = (size_t)k * m->places * s->head;
-        DO(m, attend, some, &all, l->keys + begin, l->values + begin, scores, stride, s->head);
-    }
+    for (const Part *p = m->parts; p < m->parts + m->sequences; begin += p->count, p++)
+        for (int rows = p->count * each, first = 0; first < rows; first += TILE)
+            for (int k = 0; k < s->shared; k++) {
+                if (turns++ % s->threads != index) continue;
+                int some = rows - first < TILE ? rows - first : TILE;
+                Queries all;
+                for (int r = 0; r < some; r++) {
+                    int t = (first + r) / each, head = k * each + (first + r) % each;
+                    all.q[r] = m->qkv + (size_t)(begin + t) * width + (size_t)head * s->head;
+                    all.out[r] = m->mixed + ((size_t)(begin + t) * s->heads + head) * s->head;
+                    all.length[r] = p->at + t + 1;
+                }
+                size_t place = cached(m, p->slot, k);
+                DO(m, attend, some, &all, l->keys + place, l->values + place, scores, stride, s->head);
+            }
 }
 
 /* ---- the pass */
@@ -374,6 +391,16 @@ static void gate(const Model *m, int row) {
     quantize(m, x, row, m->s.half);
 }
 
+/* Move the last rows of each sequence, those that are wanted, to the front. */
+static void pick(const Model *m, float *rows, int width) {
+    float *to = rows;
+    for (const Part *p = m->parts; p < m->parts + m->sequences; p++) {
+        rows += (size_t)p->count * width;
+        memmove(to, rows - (size_t)p->picked * width, (size_t)p->picked * width * sizeof(float));
+        to += (size_t)p->picked * width;
+    }
+}
+
 static void run(Model *m, int index) {
     const Sizes *s = &m->s;
     int from, to, tokens = m->count;
@@ -390,11 +417,9 @@ static void run(Model *m, int index) {
         attention(m, l, index);
         barrier(m);
         if (i == s->layers - 1) {  /* from here on only the rows whose logits are wanted */
-            int skipped = tokens - m->picked;
-            if (index == 0 && skipped) {
-                memmove(m->mixed, m->mixed + (size_t)skipped * s->heads * s->head,
-                        (size_t)m->picked * s->heads * s->head * sizeof(float));
-                memmove(m->stream, m->stream + (size_t)skipped * s->hidden, (size_t)m->picked * s->hidden * sizeof(float));
+            if (index == 0 && m->picked < tokens) {
+                pick(m, m->mixed, s->heads * s->head);
+                pick(m, m->stream, s->hidden);
             }
             tokens = m->picked;
             part(m, index, tokens, &from, &to);
@@ -452,11 +477,11 @@ static int make_room(Model *m, int tokens) {
     if (s->heads * s->head > width) width = s->heads * s->head;
     size_t n = (size_t)tokens;
     void **all[] = {(void **)&m->stream, (void **)&m->qkv, (void **)&m->mixed, (void **)&m->wide,
-                    (void **)&m->in.codes, (void **)&m->in.scales, (void **)&m->in.shift};
+                    (void **)&m->in.codes, (void **)&m->in.scales, (void **)&m->in.shift, (void **)&m->slot, (void **)&m->place};
     size_t sizes[] = {n * s->hidden * 4, n * (s->heads + 2 * s->shared) * s->head * 4, n * s->heads * s->head * 4,
-                      n * 2 * s->half * 4, n * width, n * width / GROUP * 4, n * width / GROUP * 4};
+                      n * 2 * s->half * 4, n * width, n * width / GROUP * 4, n * width / GROUP * 4, n * 4, n * 4};
     m->room = 0;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 9; i++) {
         free(*all[i]);
         *all[i] = NULL;
         if (posix_memalign(all[i], 64, sizes[i] + 64)) return 0;
@@ -518,7 +543,7 @@ Model *slm_open(const Sizes *sizes, const float *cos, const float *sin, const fl
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 #endif
     size_t turns = (size_t)s->positions * (s->head / 2), places = ((size_t)s->positions + SPAN - 1) / SPAN * SPAN;
-    size_t cache = places * s->shared * s->head;
+    size_t cache = places * s->shared * s->head * s->slots;
     m->places = (int)places;
     m->layers = calloc(s->layers, sizeof(Layer));
     m->cos = copy(cos, turns);
@@ -564,15 +589,32 @@ int slm_norms(Model *m, int layer, const float *before, const float *after) {
     return m->layers[layer].before && m->layers[layer].after;
 }
 
-/* One pass over `count` tokens from place `at` on; the logits [picked, vocabulary] of the last `picked`. */
-int slm_forward(Model *m, const int32_t *ids, int count, int at, int picked, float *logits) {
-    if (count < 1 || at < 0 || at + count > m->s.positions || picked < 1 || picked > count) return 0;
+/* One pass over the tokens of `sequences` parts, each in a slot of its own; the logits of the last `picked` tokens of each,
+ * one part behind the other. 0 where a part has no place or a token is none, or memory is short. */
+int slm_forward(Model *m, const Part *parts, int sequences, const int32_t *ids, float *logits) {
+    int count = 0, picked = 0;
+    for (int i = 0; i < sequences; i++) {
+        const Part *p = parts + i;
+        if (p->slot < 0 || p->slot >= m->s.slots || p->count < 1 || p->at < 0 || p->count > m->s.positions - p->at ||
+            p->picked < 1 || p->picked > p->count)
+            return 0;
+        for (int j = 0; j < i; j++)
+            if (parts[j].slot == p->slot) return 0;
+        count += p->count;
+        picked += p->picked;
+    }
     for (int i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= m->s.vocabulary) return 0;
-    if (!make_room(m, count)) return 0;
+    if (!count || !make_room(m, count)) return 0;
+    for (int i = 0, t = 0; i < sequences; i++)
+        for (int j = 0; j < parts[i].count; j++, t++) {
+            m->slot[t] = parts[i].slot;
+            m->place[t] = parts[i].at + j;
+        }
     m->ids = ids;
+    m->parts = parts;
+    m->sequences = sequences;
     m->count = count;
-    m->at = at;
     m->picked = picked;
     m->logits = logits;
     if (m->s.threads > 1) start(m);
@@ -580,15 +622,15 @@ int slm_forward(Model *m, const int32_t *ids, int count, int at, int picked, flo
     return 1;
 }
 
-/* Copy keys and values of the first `length` places out of a layer, or back (`into`): [shared, whole blocks, head] and
+/* Copy keys and values of a slot's first `length` places out of a layer, or back (`into`): [shared, whole blocks, head] and
  * [shared, length, head]. What lies behind `length` in the last block is written before it is looked at. */
-void slm_cache(Model *m, int layer, int length, float *buffer, int into) {
+void slm_cache(Model *m, int slot, int layer, int length, float *buffer, int into) {
     const Sizes *s = &m->s;
     Layer *l = m->layers + layer;
     int blocks = (length + LANES - 1) / LANES * LANES;
     for (int part = 0; part < 2; part++)
         for (int k = 0; k < s->shared; k++) {
-            float *here = (part ? l->values : l->keys) + (size_t)k * m->places * s->head;
+            float *here = (part ? l->values : l->keys) + cached(m, slot, k);
             size_t count = (size_t)(part ? length : blocks) * s->head;
             memcpy(into ? here : buffer, into ? buffer : here, count * sizeof(float));
             buffer += count;
@@ -609,6 +651,6 @@ void slm_close(Model *m) {
     for (int j = 0; j < 2; j++) { free(both[j]->codes); free(both[j]->scales); free(both[j]->bias); }
     free(m->layers); free(m->cos); free(m->sin); free(m->norm); free(m->scores);
     free(m->stream); free(m->qkv); free(m->mixed); free(m->wide);
-    free(m->in.codes); free(m->in.scales); free(m->in.shift);
+    free(m->in.codes); free(m->in.scales); free(m->in.shift); free(m->slot); free(m->place);
     free(m);
 }

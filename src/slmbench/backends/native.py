@@ -1,4 +1,4 @@
-"""The model of an exported folder on our own kernels (`native.c`): int8 weights and activations, one sequence.
+"""The model of an exported folder on our own kernels (`native.c`): int8 weights and activations, several sequences.
 
 The library is compiled when the package is installed, where there is a C compiler. Weights are read from safetensors
 and packed in the order in which the processor's dot product of bytes takes them.
@@ -11,20 +11,25 @@ import importlib.machinery
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slmbench.core import BadInput, SlmbenchError
 
+if TYPE_CHECKING:
+    from slmbench.decode.loop import Part
+
 POSITIONS = 4096
+MOST_SLOTS = 32
 PANEL, GROUP, BLOCK = 32, 64, 16
 
 
 class _Sizes(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int32) for name in
-          ("layers", "hidden", "heads", "shared", "head", "half", "vocabulary", "positions", "threads")),
+          ("layers", "hidden", "heads", "shared", "head", "half", "vocabulary", "positions", "slots",
+           "threads")),
         ("epsilon", ctypes.c_float),
     ]  # fmt: skip
 
@@ -49,16 +54,23 @@ def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(exact / scales[..., None]).astype(np.int8).reshape(rows, width), scales.astype(np.float32)
 
 
+class _Part(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in ("slot", "count", "at", "picked")]
+
+
 class NativeEngine:
     """A Llama-shaped model.
 
     Args:
         folder: config.json and model.safetensors as `export` writes them for this engine.
         threads: of the processor.
+        slots: sequences that it holds, of `positions` tokens each; memory is taken as they fill.
         vectors: False for plain C, which the wide instructions are tested against.
     """
 
-    def __init__(self, folder: Path, threads: int, positions: int = POSITIONS, *, vectors: bool = True) -> None:
+    def __init__(
+        self, folder: Path, threads: int, positions: int = POSITIONS, *, slots: int = 1, vectors: bool = True
+    ) -> None:
         from safetensors import safe_open
 
         path = compiled()
@@ -70,10 +82,11 @@ class NativeEngine:
         self.shared = int(config.get("num_key_value_heads") or heads)
         self.head = int(config.get("head_dim") or hidden // heads)
         self.vocabulary = int(config["vocab_size"])
+        self.slots = slots
         self.positions = min(positions, int(config["max_position_embeddings"]))
         sizes = _Sizes(
             self.layers, hidden, heads, self.shared, self.head, int(config["intermediate_size"]), self.vocabulary,
-            self.positions, threads, float(config["rms_norm_eps"]),
+            self.positions, slots, threads, float(config["rms_norm_eps"]),
         )  # fmt: skip
         self._library = ctypes.CDLL(str(path))
         self._library.slm_open.restype = ctypes.c_void_p
@@ -107,29 +120,33 @@ class NativeEngine:
         if not self._library.slm_matrix(self._model, layer, which, rows, width, pointer, _floats(scales), bias):
             raise SlmbenchError(f"no memory for the weights {name}, or their size [{rows}, {width}] is not supported.")
 
-    def forward(self, ids: Sequence[int], at: int, rows: int) -> np.ndarray:
+    def forward(self, parts: Sequence[Part]) -> list[np.ndarray]:
         """As `decode.loop.Engine`. The result is overwritten by the next call. Raises ValueError for a bad place."""
+        rows = sum(part.rows for part in parts)
         if len(self.logits) < rows:
             self.logits = np.empty((rows, self.vocabulary), np.float32)
-        tokens = np.array(ids, np.int32)
+        places = (_Part * len(parts))(*(_Part(part.slot, len(part.ids), part.at, part.rows) for part in parts))
+        tokens = np.array([token for part in parts for token in part.ids], np.int32)
         pointer = tokens.ctypes.data_as(ctypes.c_void_p)
-        if not self._library.slm_forward(self._model, pointer, len(ids), at, rows, _floats(self.logits)):
-            raise ValueError(f"{len(ids)} tokens at place {at} of {self.positions}, {rows} rows wanted")
-        return self.logits[:rows]
+        if not self._library.slm_forward(self._model, places, len(parts), pointer, _floats(self.logits)):
+            said = ", ".join(f"{len(p.ids)} at place {p.at} of slot {p.slot}, {p.rows} wanted" for p in parts)
+            raise ValueError(f"no pass over these tokens: {said}; {self.slots} slots of {self.positions} places")
+        ends = np.cumsum([part.rows for part in parts])
+        return [self.logits[end - part.rows : end] for part, end in zip(parts, ends, strict=True)]
 
-    def keep(self, length: int) -> tuple[int, list[np.ndarray]]:
-        """A copy of the first `length` positions of keys and values, by layer."""
+    def keep(self, slot: int, length: int) -> tuple[int, list[np.ndarray]]:
+        """A copy of the first `length` positions of a slot's keys and values, by layer."""
         size = self.shared * self.head * (-(-length // BLOCK) * BLOCK + length)
         kept = [np.empty(size, np.float32) for _ in range(self.layers)]
         for layer, buffer in enumerate(kept):
-            self._library.slm_cache(self._model, layer, length, _floats(buffer), 0)
+            self._library.slm_cache(self._model, slot, layer, length, _floats(buffer), 0)
         return length, kept
 
-    def restore(self, kept: tuple[int, list[np.ndarray]]) -> None:
-        """Put such a copy back."""
+    def restore(self, slot: int, kept: tuple[int, list[np.ndarray]]) -> None:
+        """Put such a copy into a slot."""
         length, buffers = kept
         for layer, buffer in enumerate(buffers):
-            self._library.slm_cache(self._model, layer, length, _floats(buffer), 1)
+            self._library.slm_cache(self._model, slot, layer, length, _floats(buffer), 1)
 
     def close(self) -> None:
         """End its threads and give its memory back."""
@@ -142,6 +159,6 @@ def _floats(array: np.ndarray) -> Any:
     return array.ctypes.data_as(ctypes.c_void_p)
 
 
-def open_engine(folder: Path, threads: int) -> NativeEngine:
+def open_engine(folder: Path, threads: int, slots: int = 1) -> NativeEngine:
     """The engine of an exported folder."""
-    return NativeEngine(folder, threads)
+    return NativeEngine(folder, threads, slots=slots)

@@ -1,17 +1,21 @@
-"""The model of an exported folder on ONNX Runtime: one sequence, keys and values in buffers of our own."""
+"""The model of an exported folder on ONNX Runtime: one sequence, its keys and values in buffers of our own."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slmbench.core import SlmbenchError
 
+if TYPE_CHECKING:
+    from slmbench.decode.loop import Part
+
 POSITIONS = 4096
+MOST_SLOTS = 1
 
 
 class OnnxEngine:
@@ -21,6 +25,8 @@ class OnnxEngine:
         folder: model.onnx and config.json.
         threads: of the processor.
     """
+
+    slots = MOST_SLOTS
 
     def __init__(self, folder: Path, threads: int, positions: int = POSITIONS) -> None:
         try:
@@ -52,8 +58,9 @@ class OnnxEngine:
             self.binding.bind_output(f"new_{name}", *where)
         self.logits = np.empty((0, self.vocabulary), np.float32)
 
-    def forward(self, ids: Sequence[int], at: int, rows: int) -> np.ndarray:
+    def forward(self, parts: Sequence[Part]) -> list[np.ndarray]:
         """As `decode.loop.Engine`. The result is overwritten by the next call."""
+        ((_, ids, at, rows),) = parts
         count = len(ids)
         if len(self.logits) < rows:
             self.logits = np.empty((rows, self.vocabulary), np.float32)
@@ -67,18 +74,18 @@ class OnnxEngine:
             self.binding.bind_input(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
         self.binding.bind_output("logits", "cpu", 0, np.float32, (rows, self.vocabulary), self.logits.ctypes.data)
         self.session.run_with_iobinding(self.binding)
-        return self.logits[:rows]
+        return [self.logits[:rows]]
 
-    def keep(self, length: int) -> list[np.ndarray]:
+    def keep(self, slot: int, length: int) -> list[np.ndarray]:
         """A copy of the first `length` positions of keys and values."""
         return [buffer[:, :, :length].copy() for buffer in self.cache]
 
-    def restore(self, kept: list[np.ndarray]) -> None:
-        """Put such a copy back."""
+    def restore(self, slot: int, kept: list[np.ndarray]) -> None:
+        """Put such a copy into the cache."""
         for buffer, part in zip(self.cache, kept, strict=True):
             buffer[:, :, : part.shape[2]] = part
 
 
-def open_engine(folder: Path, threads: int) -> OnnxEngine:
+def open_engine(folder: Path, threads: int, slots: int = 1) -> OnnxEngine:
     """The engine of an exported folder."""
     return OnnxEngine(folder, threads)

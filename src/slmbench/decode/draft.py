@@ -31,19 +31,23 @@ _DATE = re.compile(
 )
 _YES = re.compile(r"\b(?:yes|true|on|enabled|active|x|done)\b|\[x\]|✓", re.IGNORECASE)
 _NO = re.compile(r"\b(?:no|not|false|off|disabled|inactive|none|unpaid)\b|\[ \]|✗", re.IGNORECASE)
+_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\[\]{}"]+')
+_FOLLOWS = re.compile(r',"(?:[^"\\]|\\.)*":|}')
 _MORE = re.compile(r"\s*(?:,|;|/|and\b|&|\n\s*(?:[-*•]|\d+[.)])?)\s*(?:and\s+)?", re.IGNORECASE)
 """What stands between the items of a list."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the output stands: the cursor, the schema of the value there, and where in the document was last read."""
+    """Where the output stands: the cursor, the schema of the value there, where in the document was last read, and what
+    is written."""
 
     cursor: Cursor
     schema: Mapping[str, Any]
     root: Mapping[str, Any]
     document: str
     at: int
+    written: str = ""
 
     @property
     def key(self) -> str:
@@ -55,6 +59,14 @@ class Place:
         """The JSON types that the value may have."""
         kind = self.schema.get("type", "object" if "properties" in self.schema else "string")
         return set(kind) if isinstance(kind, list) else {str(kind)}
+
+    @property
+    def items_before(self) -> str:
+        """In an object of a list: the list's items before it, as they are written."""
+        frames = self.cursor.frames
+        if len(frames) < 2 or (frames[-2].bracket, frames[-1].bracket) != ("[", "{"):
+            return ""
+        return self.written[frames[-2].opened : frames[-1].opened - 1]
 
 
 Source = Callable[[Place], str | None]
@@ -146,9 +158,27 @@ def next_key(place: Place) -> str | None:
     return None if cursor.place == "key" else "}"
 
 
+def same_key(place: Place) -> str | None:
+    """The key that followed the present one in the list's item before."""
+    cursor, before = place.cursor, place.items_before
+    if not before or cursor.place not in ("after", "scalar") or not cursor.frames[-1].keys:
+        return None
+    value = _last_value(before, cursor.frames[-1].keys[-1])
+    follows = _FOLLOWS.match(before, value.end()) if value else None
+    return follows.group() if follows else None
+
+
+def same_value(place: Place) -> str | None:
+    """The value that the present key had in the list's item before."""
+    if place.cursor.place != "value" or not (before := place.items_before):
+        return None
+    value = _last_value(before, place.cursor.frames[-1].key)
+    return value.group() if value else None
+
+
 SOURCES: tuple[tuple[str, Source], ...] = (
     ("enum", enumerated), ("label", labelled), ("copy", copied), ("number", number), ("list", next_item),
-    ("key", next_key),
+    ("again", same_key), ("key", next_key), ("again", same_value),
 )  # fmt: skip
 
 
@@ -167,11 +197,13 @@ class Drafter:
     ) -> None:  # fmt: skip
         self.schema, self.document, self.tokenize, self.sources = schema or {}, document, tokenize, sources
         self.cursor = Cursor()
+        self.written = ""
         self.at = 0
 
     def accept(self, text: str) -> None:
         """Go on behind what was written."""
         self.at = self._feed(self.cursor, text, self.at)
+        self.written += text
 
     def draft(self, matcher: Any, limit: int) -> tuple[str, list[tuple[int, str]]]:
         """(text, [(its length up to here, source)]) of what may follow, in at least `limit` tokens if that much is
@@ -180,7 +212,7 @@ class Drafter:
         cursor, at = self.cursor.clone(), self.at
         text, marks, tokens = "", [], 0
         while tokens < limit:
-            piece, source = self._piece(ahead, cursor, at)
+            piece, source = self._piece(ahead, cursor, at, self.written + text)
             if not piece:
                 break
             ids = self.tokenize(piece)
@@ -196,14 +228,14 @@ class Drafter:
                 break
         return text, marks
 
-    def _piece(self, ahead: Any, cursor: Cursor, at: int) -> tuple[str, str]:
+    def _piece(self, ahead: Any, cursor: Cursor, at: int, written: str) -> tuple[str, str]:
         """What is forced or guessed here, and by whom."""
         if ahead is not None and (forced := ahead.compute_ff_bytes()):
             try:
                 return forced.decode(), "forced"
             except UnicodeDecodeError:
                 return "", ""
-        place = Place(cursor, schema_at(self.schema, cursor.path), self.schema, self.document, at)
+        place = Place(cursor, schema_at(self.schema, cursor.path), self.schema, self.document, at, written)
         for name, source in self.sources:
             if piece := source(place):
                 return piece, name
@@ -231,6 +263,12 @@ def schema_at(root: Mapping[str, Any], path: tuple[str | None, ...]) -> Mapping[
         if not isinstance(schema, Mapping):
             return {}
     return schema  # type: ignore[no-any-return]
+
+
+def _last_value(items: str, key: str) -> re.Match[str] | None:
+    """The last scalar under a key in a piece of canonical JSON."""
+    found = items.rfind(start := f'"{spelt(key)}":')
+    return _SCALAR.match(items, found + len(start)) if found >= 0 else None
 
 
 def words_of(key: str) -> list[str]:
