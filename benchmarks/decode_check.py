@@ -26,11 +26,10 @@ from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
 
 from slmbench import bench
-from slmbench.core import BadInput, Completion, Example, Request, SlmbenchError
+from slmbench.core import BadInput, Completion, Example, Request, SlmbenchError, load_task
 from slmbench.decode.loop import Decoder, Part
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, write_atomic
-from slmbench.pipeline import load_task
 from slmbench.progress import progress, say
 from slmbench.schema import leaves, strict_loads, validate
 

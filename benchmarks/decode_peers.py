@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from slmbench import bench, memory
-from slmbench.core import Backend, BadInput, Example, SlmbenchError
+from slmbench.core import Backend, BadInput, Example, SlmbenchError, load_task
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, read_json, write_atomic
 from slmbench.metrics import shown
-from slmbench.pipeline import load_task
 from slmbench.progress import say
 from slmbench.publish.tables import markdown_table
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from slmbench import memory, models, pipeline
-from slmbench.core import BadInput
+from slmbench.core import BadInput, load_task
 from slmbench.files import read_jsonl_tolerant
 from slmbench.metrics import METRICS, PROPORTIONS
 
@@ -346,7 +346,7 @@ def test_an_adapter_of_another_base_is_refused(run_copy: Path, recipe_file: Path
 
 
 def test_a_row_over_the_limit_is_named_or_counted(recipe: Any, tokenizer: Any) -> None:
-    task = pipeline.load_task("edge_json")
+    task = load_task("edge_json")
     examples = pipeline.load_examples(recipe, task, recipe.data.train[0], None)
     strict = replace(recipe, data=replace(recipe.data, max_tokens=150))
     with pytest.raises(BadInput, match=r"train: \S+ has \d+ tokens, over data.max_tokens = 150 \(\d+ such rows\)"):

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from slmbench.core import Backend, BadInput, Example, Request, Task
+from slmbench.core import Backend, BadInput, Example, Request, Task, load_task
 from slmbench.decode.answer import Work
 from slmbench.decode.loop import Decoder
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
 from slmbench.memory import peak_rss_gib
 from slmbench.metrics import Sample, figure, percentile, shown
-from slmbench.pipeline import load_task
 from slmbench.progress import progress
 
 BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32

@@ -25,7 +25,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 @dataclass(frozen=True)
 class Test:
-    """One test set of a recipe: a split of the task or a JSONL file, and the prompt it is asked with."""
+    """One test set of a recipe, named as in `Data`, and the prompt it is asked with."""
 
     split: str
     prompt: PromptStyle = "plain"
@@ -34,13 +34,15 @@ class Test:
 
     @property
     def name(self) -> str:
-        """What the set is called in folders and tables: a split's own name, a file's name without `.jsonl`."""
-        return Path(self.split).name.removesuffix(".jsonl")
+        """What the set is called in folders and tables: a split's own name, TASK_SPLIT for one of another task, a
+        file's name without `.jsonl`."""
+        path = Path(self.split)
+        return path.name.removesuffix(".jsonl") if path.suffix else self.split.replace("/", "_")
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where examples come from. A name is a split of the task; anything with a `/` or a suffix is a file."""
+    """Where examples come from: a split of the task by its name, one of another task as TASK/SPLIT, or a file."""
 
     train: tuple[str, ...] = ("train",)
     """One source or several, in their order."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -103,6 +105,29 @@ class Task(Protocol):
         """The measures of one completion."""
         ...
 
-    def summarize(self, samples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Metric name -> {k, n, value, low, high} over samples."""
+    def measures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What this task measures beside `metrics.summarize`: name -> {label, k, n, value, low, high} over samples;
+        `share` is true where it is one."""
         ...
+
+
+def tasks() -> list[str]:
+    """The names of the tasks: the folders of `tasks` are the registry."""
+    return sorted(p.name for p in (Path(__file__).parent / "tasks").iterdir() if (p / "__init__.py").exists())
+
+
+def load_task(name: str) -> Task:
+    """The task `slmbench.tasks.NAME`. Raises BadInput for one there is none of."""
+    if name not in tasks():
+        raise BadInput(f"task {name}: there is no such task; take one of {', '.join(tasks())}.")
+    task: Task = importlib.import_module(f"slmbench.tasks.{name}").TASK
+    return task
+
+
+def find_split(own: Task, source: str) -> tuple[Task, str] | None:
+    """The task and the split of it that a source of data names: SPLIT of `own`, TASK/SPLIT of any; None for a file."""
+    name, slash, split = source.rpartition("/")
+    if slash and name not in tasks():
+        return None
+    task = load_task(name) if slash else own
+    return (task, split) if split.partition(":")[0] in task.splits() else None

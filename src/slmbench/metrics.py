@@ -178,6 +178,12 @@ def figure(samples: Sequence[Sample], name: str) -> Figure:
     return {"k": int(counts[:, 0].sum()), "n": n, "value": value, "low": low, "high": high}
 
 
+def proportion(k: int, n: int, label: str) -> Figure:
+    """A share of a task's own, with Wilson's interval; 0 of 0 where there is nothing to count."""
+    low, high = wilson(k, n)
+    return {"k": k, "n": n, "value": k / n if n else 0.0, "low": low, "high": high, "label": label, "share": True}
+
+
 def slices(samples: Sequence[Sample], key: str) -> dict[str, dict[str, Any]]:
     """Slice -> {n, json_exact, field_f1} for each value of `key`: "complexity", "style" or "schema_id"."""
     groups: dict[str, list[Sample]] = {}

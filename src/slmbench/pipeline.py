@@ -16,11 +16,11 @@ import yaml
 from slmbench import checkpoint, memory, models
 from slmbench.compare import compare, table
 from slmbench.config import Recipe, Test, recipe_of
-from slmbench.core import BadInput, Example, Task
+from slmbench.core import BadInput, Example, Task, find_split, load_task
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
-from slmbench.metrics import LABELS, Sample, shown
+from slmbench.metrics import LABELS, Sample, shown, summarize
 from slmbench.monitor import read_lines, summary
 from slmbench.progress import say
 from slmbench.publish import build_record, card, check_record, report, split_record, update_readme
@@ -38,11 +38,15 @@ FINISHED = "give the folder of a run that has ended, or give its own command aga
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their token ids, in one order; `skipped` were over the length limit and left out, as asked."""
+    """Examples and their token ids, in one order; `skipped` were over the length limit and left out, as asked.
+
+    `task` is the one whose split they are, None for a file's.
+    """
 
     examples: list[Example]
     encoded: list[Encoded]
     skipped: int = 0
+    task: Task | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a record says of a split."""
@@ -82,15 +86,6 @@ def smoke(recipe: Recipe) -> Recipe:
     )
 
 
-def load_task(name: str) -> Task:
-    """The task `slmbench.tasks.NAME`: the module's name is the registry. Raises BadInput for one there is none of."""
-    known = sorted(p.name for p in (Path(__file__).parent / "tasks").iterdir() if (p / "__init__.py").exists())
-    if name not in known:
-        raise BadInput(f"task {name}: there is no such task; take one of {', '.join(known)}.")
-    task: Task = importlib.import_module(f"slmbench.tasks.{name}").TASK
-    return task
-
-
 def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limit: int | None = None) -> Plan:
     """Find the base weights, read and encode the data. Raises BadInput for whatever is wrong with either."""
     check(track)
@@ -104,16 +99,12 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
         examples, held = train_validation(examples, recipe.data.validation, recipe.seed)
     train = encoded_split(recipe, tokenizer, examples, recipe.prompt, "train")
     validation = encoded_split(recipe, tokenizer, held, recipe.prompt, "validation")
-    tests = {
-        test.name: encoded_split(
-            recipe,
-            tokenizer,
-            load_examples(recipe, task, test.split, recipe.data.limit and recipe.data.limit // 3),
-            test.prompt,
-            test.name,
-        )
-        for test in recipe.data.tests
-    }
+    tests = {}
+    for test in recipe.data.tests:
+        rows = load_examples(recipe, task, test.split, recipe.data.limit and recipe.data.limit // 3)
+        found = find_split(task, test.split)
+        split = encoded_split(recipe, tokenizer, rows, test.prompt, test.name)
+        tests[test.name] = replace(split, task=found[0]) if found else split
     parts = {"train": train, "validation": validation, **tests}
     for name, part in parts.items():
         tokens = sum(len(row.ids) for row in part.encoded)
@@ -125,9 +116,9 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
 
 
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
-    """A split of the task by its name, else a file; at most `limit` rows, evenly spaced."""
-    if source.partition(":")[0] in task.splits():
-        examples = task.load(source)
+    """A split of the task or of another, else a file; at most `limit` rows, evenly spaced."""
+    if found := find_split(task, source):
+        examples = found[0].load(found[1])
     elif not Path(source).suffix and not Path(source).exists():
         raise BadInput(f"{source}: neither a split of {task.name} ({', '.join(task.splits())}) nor a file; give one.")
     else:
@@ -290,6 +281,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
             parts.get("base"),
             compare(parts["base"], parts["tuned"]) if "base" in parts else None,
             parts.get("timed"),
+            plan.tests[name].task or plan.task,
         )
         for name, parts in samples.items()
     }
@@ -381,8 +373,9 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
     for name in splits or plan.tests:
         for kind, samples in samples_of(plan.run.folder, name).items():
             if kind in ("base", "tuned"):
-                figures = plan.task.summarize(samples)
-                told = "  ".join(f"{LABELS[m]} {shown(f['value'], m)}" for m, f in figures.items())
+                own = (plan.tests[name].task or plan.task).measures(samples)
+                told = "  ".join(f"{LABELS[m]} {shown(f['value'], m)}" for m, f in summarize(samples).items())
+                told += "".join(f"  {f['label']} {f['value']:.3f}" for f in own.values())
                 lines.append(f"{name} {kind} (n = {len(samples)}): {told}")
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmbench import memory, models
-from slmbench.core import BadInput, Request, SlmbenchError
+from slmbench.core import BadInput, Request, SlmbenchError, find_split
 from slmbench.evaluate import request
 from slmbench.files import json_text
 from slmbench.forecast import Forecast, check_fit, forecast, table
@@ -33,9 +33,12 @@ def check_data(plan: Plan) -> None:
     from slmbench.synth.check import check_file
 
     schemas = Path(plan.recipe.data.schemas) if plan.recipe.data.schemas else None
-    data, own = plan.recipe.data, plan.task.splits()
-    files = [source for source in data.train if source.partition(":")[0] not in own]
-    for source in (*files, *(test.split for test in data.tests if test.split not in own)):
+    data = plan.recipe.data
+    files, tests = (
+        [source for source in sources if find_split(plan.task, source) is None]
+        for sources in (data.train, [test.split for test in data.tests])
+    )
+    for source in (*files, *tests):
         against = [Path(file) for file in files] if source not in files else []
         report = check_file(Path(source), against=against, schemas=schemas)
         if report.ok:

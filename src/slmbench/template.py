@@ -74,6 +74,9 @@ def encode(example: Example, tokenizer: Any, style: PromptStyle) -> Encoded:
 def render_schema(schema: Mapping[str, Any]) -> str:
     """A schema in the fewest tokens that still say keys, types, enums and what may be missing.
 
+    Alternatives (`anyOf`, `oneOf`) stand with their descriptions, by which a model chooses among them. `x-slmbench:
+    {"prompt": TEXT}` stands for a part that is not spelt out: a long list that a model has learnt.
+
     >>> render_schema({"properties": {"n": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}}},
     ...                "required": ["n"]})
     '{"n":integer,"tags"?:[string]}'
@@ -83,6 +86,9 @@ def render_schema(schema: Mapping[str, Any]) -> str:
 
 def _render(schema: Any, root: Mapping[str, Any]) -> str:
     schema = resolve(schema, root)
+    hints = schema.get("x-slmbench")
+    if isinstance(hints, Mapping) and isinstance(hints.get("prompt"), str):
+        return str(hints["prompt"])
     if "enum" in schema:
         return "|".join(json.dumps(v, ensure_ascii=False) for v in schema["enum"])
     if "const" in schema:
@@ -99,7 +105,13 @@ def _render(schema: Any, root: Mapping[str, Any]) -> str:
         return f"[{_render(schema['items'], root)}]"
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
-            return "|".join(_render(branch, root) for branch in schema[keyword])
+            return "|".join(_branch(branch, root) for branch in schema[keyword])
     kind = schema.get("type", "any")
     name = "|".join(kind) if isinstance(kind, list) else str(kind)
     return str(schema.get("format", name)) if name == "string" else name
+
+
+def _branch(schema: Any, root: Mapping[str, Any]) -> str:
+    """One of several alternatives, with what it is for."""
+    said = schema.get("description") if isinstance(schema, Mapping) else None
+    return _render(schema, root) + (f" ({said})" if isinstance(said, str) else "")

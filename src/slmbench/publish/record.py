@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from slmbench import __version__
-from slmbench.core import BadInput
+from slmbench.core import BadInput, Task, load_task
 from slmbench.metrics import SLICE_KEYS, Sample, latency, score_output, slices, summarize
 from slmbench.schema import strict_loads
 
@@ -81,11 +81,12 @@ def split_record(
     base: Sequence[Sample] | None = None,
     comparison: Mapping[str, Any] | None = None,
     timed: Sequence[Sample] | None = None,
+    task: Task | None = None,
 ) -> Record:
     """The figures of one test split.
 
-    `prompt` is the prompt style; `comparison` is `compare(base, tuned)`; `timed` are the samples that
-    were taken one at a time to measure latency, by default `tuned`. Raises BadInput where samples were
+    `prompt` is the prompt style; `task` brings measures of its own; `comparison` is `compare(base, tuned)`; `timed` are
+    the samples that were taken one at a time to measure latency, by default `tuned`. Raises BadInput where samples were
     decoded under different constraints, which may not share a row.
     """
     constraints = {sample["constraint"] for sample in (*tuned, *(base or ()))}
@@ -96,6 +97,9 @@ def split_record(
         "constraint": next(iter(constraints), "free"),
         "metrics": summarize(tuned),
         "base": summarize(base) if base else None,
+        "task": task.name if task else None,
+        "measures": task.measures(tuned) if task else {},
+        "base_measures": task.measures(base) if task and base else None,
         "slices": {key: slices(tuned, key) for key in SLICE_KEYS},
         "base_slices": {key: slices(base, key) for key in SLICE_KEYS} if base else None,
         "comparison": dict(comparison) if comparison else None,
@@ -135,7 +139,11 @@ def verify(record: Record, where: str) -> None:
                         raise BadInput(
                             f"{where}: {split}, {stage}, {sample['id']}: `{field}` is not what its output scores."
                         )
-            claimed = record["tests"][split][key]
-            for name, figure in summarize(samples).items():
+            test = record["tests"][split]
+            found, claimed = summarize(samples), dict(test[key])
+            if own := test.get("measures" if stage == "tuned" else "base_measures"):
+                found |= load_task(test["task"]).measures(samples)
+                claimed |= own
+            for name, figure in found.items():
                 if any(not math.isclose(figure[part], claimed[name][part]) for part in ("k", "n", "value")):
                     raise BadInput(f"{where}: {split}, {stage}: {name} is not what its samples give; publish it again.")

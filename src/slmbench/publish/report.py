@@ -13,7 +13,7 @@ from slmbench.monitor import energy_text
 from slmbench.publish.card import base_id, flattened
 from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
 from slmbench.publish.record import Record, SamplesBySplit
-from slmbench.publish.tables import change, full
+from slmbench.publish.tables import change, full, measure_rows
 from slmbench.schema import first_json, leaves, same, strict_loads
 
 MAX_ERRORS = 500
@@ -89,7 +89,7 @@ def split_section(split: str, test: Mapping[str, Any]) -> Markup:
         [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
         for name, label in LABELS.items()
     ]
-    parts = [table(["", "base", "tuned", "difference"], rows)]
+    parts = [table(["", "base", "tuned", "difference"], [*rows, *measure_rows(test)])]
     for key in SLICE_KEYS:
         known = (test["base_slices"] or {}).get(key, {})
         lines = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
-from slmbench.metrics import LABELS, PROPORTIONS, shown
+from slmbench.metrics import LABELS, PROPORTIONS
 from slmbench.publish.record import Record, check_record, verify
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -32,8 +32,9 @@ def full(figure: Mapping[str, Any] | None, name: str) -> str:
     """A figure with its counts and 95 % interval: `60.1 % (95/158; 52.3–67.4)`, or `0.853 (0.831–0.874)` for an F1."""
     if figure is None:
         return "–"
-    value = shown(figure["value"], name)
-    if name in PROPORTIONS:
+    share = name in PROPORTIONS or figure.get("share", False)
+    value = f"{100 * figure['value']:.1f} %" if share else f"{figure['value']:.3f}"
+    if share:
         return f"{value} ({figure['k']}/{figure['n']}; {100 * figure['low']:.1f}–{100 * figure['high']:.1f})"
     return f"{value} ({figure['low']:.3f}–{figure['high']:.3f})"
 
@@ -45,7 +46,14 @@ def results_table(test: Mapping[str, Any]) -> str:
         [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
         for name, label in LABELS.items()
     ]
-    return markdown_table(["", "base", "tuned", "difference"], rows)
+    return markdown_table(["", "base", "tuned", "difference"], [*rows, *measure_rows(test)])
+
+
+def measure_rows(test: Mapping[str, Any]) -> list[list[str]]:
+    """A task's own measures of one test split, as `results_table` has them; their differences are not tested."""
+    base = test.get("base_measures") or {}
+    found = test.get("measures") or {}
+    return [[part["label"], full(base.get(name), name), full(part, name), "–"] for name, part in found.items()]
 
 
 def change(part: Mapping[str, Any] | None, name: str) -> str:
@@ -78,6 +86,8 @@ def summary(record: Record) -> str:
             if figures:
                 lines.append(f"\n{split}, {model} ({test['prompt']} prompt, {test['constraint']} decoding)")
                 lines += [f"  {LABELS[name]:20} {full(figures[name], name)}" for name in LABELS]
+                own = test.get("base_measures" if model == "base" else "measures") or {}
+                lines += [f"  {part['label']:20} {full(part, name)}" for name, part in own.items()]
     lines.append("\nseconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in record["seconds"].items()))
     lines.append(f"peak memory: {record['peak_memory_gib']} GiB")
     return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""EdgeIntent: what somebody who speaks to an assistant wants, as one label out of a list.
+
+60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
+other hands than those of `train`. Splits: `train` (20 an intent), `few` (5 of them), `test` (10 an intent); `described`
+(the texts of `train`, each under a schema that offers a few intents with their descriptions), `unseen` (10 intents that
+are in no other split, to be told by their descriptions alone).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slmbench.core import BadInput, Completion, Example
+
+if TYPE_CHECKING:
+    from slmbench.metrics import Figure, Score
+
+_HERE = Path(__file__).parent
+_SPLITS = ("train", "few", "described", "test", "unseen")
+NONE = "out_of_scope"
+FEW = 5
+OFFERED = (2, 6)
+"""Intents that a schema of `described` offers beside `out_of_scope`, at least and at most."""
+WITHOUT = 0.15
+"""The share of its rows that are offered everything but their own intent."""
+SEED = 42
+
+
+class EdgeIntent:
+    """The benchmark as a `Task`."""
+
+    name = "edge_intent"
+    version = "1.0"
+
+    def splits(self) -> list[str]:
+        return list(_SPLITS)
+
+    def load(self, split: str) -> list[Example]:
+        """The examples of a split. Raises BadInput for a split there is none of."""
+        if split not in _SPLITS:
+            raise BadInput(f"edge_intent: no split {split!r}: take one of {', '.join(_SPLITS)}")
+        rows = utterances("train" if split in ("few", "described") else split)
+        if split == "few":
+            rows = _few(rows)
+        if split == "described":
+            return [_described(row) for row in rows]
+        schema, name = (choice(intents("unseen")), "unseen") if split == "unseen" else (labels(), "labels")
+        return [_example(row, name, schema, split) for row in rows]
+
+    def score(self, example: Example, completion: Completion) -> Score:
+        from slmbench.metrics import score
+
+        return score(example, completion)
+
+    def measures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+        """Macro-F1, the two rates of `out_of_scope`, and how many answers are no label."""
+        from slmbench.tasks.edge_intent.measures import measures
+
+        return measures(samples)
+
+
+@functools.cache
+def intents(kind: str = "") -> dict[str, str]:
+    """Intent -> description of the 60 that are trained, or of the 10 `unseen`, in their order."""
+    path = _HERE / ("intents_unseen.json" if kind == "unseen" else "intents.json")
+    domains: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: said for part in domains.values() for name, said in part.items()}
+
+
+@functools.cache
+def domain_of() -> dict[str, str]:
+    """Intent -> domain of the 60 that are trained."""
+    domains: dict[str, dict[str, str]] = json.loads((_HERE / "intents.json").read_text(encoding="utf-8"))
+    return {name: domain for domain, part in domains.items() for name in part}
+
+
+@functools.cache
+def labels() -> dict[str, Any]:
+    """The schema of all that are trained. A prompt names the list only: it is the same each time, and long."""
+    listed = {"enum": [*intents(), NONE], "x-slmbench": {"prompt": "intent"}}
+    return {"type": "object", "properties": {"intent": listed}, "required": ["intent"], "additionalProperties": False}
+
+
+def choice(offered: Mapping[str, str]) -> dict[str, Any]:
+    """A schema that offers some intents by their descriptions, and that it may be none of them."""
+    branches = [{"const": name, "description": said} for name, said in (*offered.items(), (NONE, "None of these"))]
+    listed = {"type": "string", "oneOf": branches}
+    return {"type": "object", "properties": {"intent": listed}, "required": ["intent"], "additionalProperties": False}
+
+
+def utterances(split: str) -> list[dict[str, str]]:
+    """The rows {id, intent, style, text} of `train`, `test` or `unseen`, as they are frozen."""
+    lines = (_HERE / "data" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _few(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The first `FEW` of each intent that differ in style as far as they can."""
+    taken: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        chosen = taken.setdefault(row["intent"], [])
+        if len(chosen) < FEW and row["style"] not in {other["style"] for other in chosen}:
+            chosen.append(row)
+    return [row for chosen in taken.values() for row in chosen]
+
+
+def _described(row: dict[str, str]) -> Example:
+    """An utterance under a schema of a few intents: half of them from its own domain, in any order.
+
+    Its own is not among them now and then: then it is none of these.
+    """
+    chance = random.Random(f"{SEED}/{row['id']}")
+    known, own = intents(), row["intent"]
+    offers = own != NONE and chance.random() >= WITHOUT
+    wanted = chance.randint(*OFFERED) - offers
+    others = [name for name in known if name != own]
+    chance.shuffle(others)
+    near = [name for name in others if own != NONE and domain_of()[name] == domain_of()[own]][: (wanted + 1) // 2]
+    chosen = [*near, *(name for name in others if name not in near)][:wanted] + [own] * offers
+    chance.shuffle(chosen)
+    asked = {**row, "id": row["id"].replace("train", "described"), "intent": own if offers else NONE}
+    return _example(asked, "described", choice({name: known[name] for name in chosen}), "described")
+
+
+def _example(row: Mapping[str, str], schema_id: str, schema: dict[str, Any], split: str) -> Example:
+    tags = {"complexity": "simple", "style": row["style"], "split": split}
+    return Example(row["id"], row["text"], schema_id, schema, {"intent": row["intent"]}, tags)
+
+
+TASK = EdgeIntent()
