@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _table import place
+
 from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
-from slmbench.files import write_atomic
 from slmbench.metrics import Sample, figure, shown, slices
 from slmbench.publish.tables import markdown_table
 from slmbench.schema import canonical
@@ -29,20 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END}")
     arguments = parser.parse_args(argv)
-    table = baseline_table()
-    if arguments.write is None:
-        print(table)
-        return
-    text = arguments.write.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        parser.error(f"{arguments.write} holds no {BEGIN} and {END}: add both lines where the table belongs")
-    write_atomic(arguments.write, replaced(text, table))
-
-
-def replaced(text: str, table: str) -> str:
-    """The text with the table between its markers."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+    place(arguments.write, baseline_table(), BEGIN, END, parser)
 
 
 def baseline_table() -> str:

@@ -39,10 +39,12 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
     assert tops == {name.split("/")[0] + ("/" if "/" in name else "") for name in names}
 
 
-def test_the_baselines_table_is_what_its_script_prints() -> None:
-    module = benchmark("rule_baseline")
+def test_the_baselines_tables_are_what_their_scripts_print() -> None:
     text = (ROOT / "docs" / "method.md").read_text()
-    assert module.replaced(text, module.baseline_table()) == text
+    rules, intents = benchmark("rule_baseline"), benchmark("intent_baseline")
+    replaced = benchmark("_table").replaced
+    assert replaced(text, rules.baseline_table(), rules.BEGIN, rules.END) == text
+    assert replaced(text, intents.table(), intents.BEGIN, intents.END) == text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("[!_]*.py")), ids=lambda path: path.stem)

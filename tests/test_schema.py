@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slmbench.core import BadInput
 from slmbench.schema import (
+    branch_of,
     canonical,
     check_schema,
     complexity,
@@ -174,7 +175,7 @@ def test_violations_name_their_place() -> None:
         ([], "must be an object, this is list"),
         ({"type": "objekt"}, "not a JSON Schema, at type"),
         ({"properties": {"a": {"type": 5}}}, "not a JSON Schema, at properties/a/type"),
-        ({"type": "array"}, "'array'; slmbench extracts objects"),
+        ({"type": "string"}, "'string'; slmbench extracts objects and arrays"),
         ({"$ref": "#"}, "leads back to itself"),
         ({"properties": {"a": {"$ref": "#"}}}, "leads back to itself"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "leads back"),
@@ -246,3 +247,20 @@ def test_a_schema_from_values() -> None:
 def test_an_inferred_schema_holds_for_its_values(values: list[Any]) -> None:
     schema = infer_schema(values)
     assert [value for value in values if validate(value, schema)] == []
+
+
+def test_the_alternative_is_the_one_that_its_constants_name() -> None:
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": name}, "arguments": {"properties": {key: {} for key in keys}}},
+        }
+        for name, keys in (("a", "xyz"), ("b", "zyx"))
+    ]
+    schema = {"type": "array", "items": {"anyOf": calls}}
+    value = [{"arguments": {"z": 1, "x": 2}, "name": "a"}, {"name": "b", "arguments": {"x": 2, "z": 1}}]
+    assert canonical(value, schema) == (
+        '[{"name":"a","arguments":{"x":2,"z":1}},{"name":"b","arguments":{"z":1,"x":2}}]'
+    )
+    assert branch_of(schema["items"], {"name": "c"}, schema) is schema["items"]
+    assert branch_of(schema["items"], "a", schema) is schema["items"]

@@ -99,7 +99,7 @@ def resolve_schemas(rows: Sequence[Row], path: Path, schemas: Schemas | None) ->
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a JSONL or CSV file (by its ending .csv), with ids checked to be unique."""
-    content = _decode(path, _read_bytes(path))
+    content = decoded(path, read_bytes(path))
     rows = list(_csv_rows(path, content) if path.suffix.lower() == ".csv" else _jsonl_rows(path, content))
     if not rows:
         raise BadInput(f"{path}: the file has no rows: give a file with at least one example")
@@ -210,7 +210,8 @@ def _draw(strata: Mapping[str, list[list[int]]], size: int, seed: int) -> set[in
     return drawn
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file of examples. Raises BadInput where there is none, or nothing in it."""
     if path.is_dir():
         raise BadInput(f"{path}: this is a directory: give a JSONL or CSV file")
     try:
@@ -224,7 +225,8 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _decode(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes) -> str:
+    """The text of a file. Raises BadInput with the line where it is not UTF-8."""
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -275,7 +277,7 @@ def _csv_rows(path: Path, content: str) -> Iterator[Row]:
 
 
 def _csv_header(path: Path) -> bytes:
-    return _read_bytes(path).splitlines(keepends=True)[0]
+    return read_bytes(path).splitlines(keepends=True)[0]
 
 
 def _row(where: str, number: int, raw: bytes, fields: dict[str, Any]) -> Row:

@@ -151,7 +151,7 @@ def canonical(value: Any, schema: Mapping[str, Any]) -> str:
 
 
 def _ordered(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    schema = resolve(schema, root)
+    schema = branch_of(resolve(schema, root), value, root)
     if isinstance(value, dict):
         properties = properties_of(schema, root)
         known = [key for key in properties if key in value]
@@ -172,6 +172,18 @@ def properties_of(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[st
             for key, sub in properties_of(branch, root).items():
                 found.setdefault(key, sub)
     return found
+
+
+def branch_of(schema: Mapping[str, Any], value: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The alternative of `anyOf` or `oneOf` that the constants of an object name, such as a call's `name`; `schema`
+    itself where there are no alternatives or none is named."""
+    for keyword in ("anyOf", "oneOf"):
+        for branch in schema.get(keyword, []):
+            found = resolve(branch, root)
+            fixed = {key: sub["const"] for key, sub in properties_of(found, root).items() if "const" in sub}
+            if fixed and isinstance(value, dict) and all(same(value.get(key), const) for key, const in fixed.items()):
+                return branch_of(found, value, root)
+    return schema
 
 
 def resolve(schema: Mapping[str, Any] | bool, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -206,7 +218,8 @@ def _children(schema: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def check_schema(schema: Any, where: str) -> None:
-    """Raise BadInput unless `schema` is a JSON Schema of an object, with local, resolvable, loop-free references."""
+    """Raise BadInput unless `schema` is a JSON Schema of an object or an array, with local, resolvable, loop-free
+    references."""
     import jsonschema
 
     if not isinstance(schema, dict):
@@ -217,8 +230,8 @@ def check_schema(schema: Any, where: str) -> None:
         place = "/".join(map(str, error.absolute_path)) or "the top"
         raise BadInput(f"{where}: not a JSON Schema, at {place}: {error.message[:200]}; correct it.") from None
     _follow(schema, schema, where, ())
-    if resolve(schema, schema).get("type", "object") != "object":
-        raise BadInput(f"{where}: the schema's type is {schema.get('type')!r}; slmbench extracts objects.")
+    if (kind := resolve(schema, schema).get("type", "object")) not in ("object", "array"):
+        raise BadInput(f"{where}: the schema's type is {kind!r}; slmbench extracts objects and arrays.")
 
 
 def _follow(schema: Any, root: Mapping[str, Any], where: str, trail: tuple[str, ...]) -> None:

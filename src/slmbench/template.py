@@ -93,6 +93,9 @@ def _render(schema: Any, root: Mapping[str, Any]) -> str:
         return "|".join(json.dumps(v, ensure_ascii=False) for v in schema["enum"])
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema and "properties" not in schema:
+            return "|".join(_branch(branch, root) for branch in schema[keyword])
     properties = properties_of(schema, root)
     if properties:
         required = set(schema.get("required", []))
@@ -103,9 +106,6 @@ def _render(schema: Any, root: Mapping[str, Any]) -> str:
         return "{" + ",".join(fields) + "}"
     if isinstance(schema.get("items"), dict):
         return f"[{_render(schema['items'], root)}]"
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            return "|".join(_branch(branch, root) for branch in schema[keyword])
     kind = schema.get("type", "any")
     name = "|".join(kind) if isinstance(kind, list) else str(kind)
     return str(schema.get("format", name)) if name == "string" else name
