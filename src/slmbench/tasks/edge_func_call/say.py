@@ -43,7 +43,7 @@ def slots(text: str) -> list[str]:
 
 
 def required(function: Function) -> set[str]:
-    """The slots without which something required is missing: those of parameters, and of a required object its parts."""
+    """The slots without which something required is missing: parameters, and of a required object its parts."""
     found = set()
     for name in function["required"]:
         parts = function["parameters"][name].get("required")
@@ -54,7 +54,8 @@ def required(function: Function) -> set[str]:
 def droppable(function: Function, template: str) -> list[int]:
     """Which of the pieces may be left out so that something required is missing."""
     needed = required(function)
-    return [i for i, (may, text) in enumerate(clauses(template)) if may and needed & set(slots(text))]
+    pieces = enumerate(clauses(template))
+    return [i for i, (may, text) in pieces if may and needed & set(slots(text))]
 
 
 def request(
