@@ -91,6 +91,7 @@ def test_every_command_of_the_readme_runs(
     (tmp_path / "recipes" / "edge_json_135m.yaml").write_text(yaml.safe_dump(recipe))
     rows = [{"id": str(n), "schema_id": "box", "text": f"Box of {n}", "target": f'{{"n":{n}}}'} for n in range(10, 20)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "intents.csv").write_text("text,intent\n" + "".join(f"wish {n},{'ab'[n % 2]}\n" for n in range(10)))
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)

@@ -183,6 +183,7 @@ def _add_data_verbs(verbs: Any) -> None:
     check.add_argument("--max-characters", type=int, metavar="N", help="rows longer than this are violations")
     _json(check)
     check.set_defaults(call=_data_check)
+    _add_import(data)
     split = data.add_parser("split", help="part a file into train and test, the same way everywhere")
     split.add_argument("file", type=Path)
     split.add_argument("--test", type=float, default=0.2, help="share of the rows, or their number (default: 0.2)")
@@ -445,6 +446,42 @@ def _data_check(arguments: argparse.Namespace) -> int:
         broken = ", ".join(f"{count} {rule}" for rule, count in report.counts().items() if count)
         print(f"{arguments.file}: {report.rows} rows, {broken or 'no violation'}", file=sys.stderr)
     return 0 if report.ok else 2
+
+
+def _add_import(data: Any) -> None:
+    from slmbench.formats import FORMATS
+
+    formats = "\n".join(f"  {name:12} {kind.description}" for name, kind in FORMATS.items())
+    verb = data.add_parser(
+        "import",
+        help="turn other people's files into rows, and say what could not be turned",
+        description=f"Turn a file into rows; what cannot be turned is named with its reason.\n\nformats:\n{formats}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("format", metavar="FORMAT", help=", ".join(FORMATS))
+    verb.add_argument("file", type=Path)
+    verb.add_argument("--answers", type=Path, metavar="FILE", help="where a format keeps them in a file of their own")
+    verb.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    _json(verb)
+    verb.set_defaults(call=_data_import)
+
+
+def _data_import(arguments: argparse.Namespace) -> None:
+    from slmbench.formats import import_file
+
+    places, imported = import_file(arguments.format, arguments.file, arguments.answers, arguments.out)
+    rows = {str(place): len(part) for place, part in zip(places, imported.splits.values(), strict=True)}
+    lost = [{"where": where, "reason": reason} for where, reason in imported.lost]
+    if arguments.json:
+        print(json.dumps({"rows": rows, "schemas": len(imported.schemas), "lost": lost}, ensure_ascii=False, indent=1))
+        return
+    for place, count in rows.items():
+        print(f"{place}  {count} rows")
+    for part in lost[:20]:
+        print(f"{part['where']}: {part['reason']}", file=sys.stderr)
+    if lost:
+        more = f", {len(lost) - 20} of them not shown (--json has all)" if len(lost) > 20 else ""
+        print(f"{arguments.file}: {len(lost)} could not be turned{more}", file=sys.stderr)
 
 
 def _data_split(arguments: argparse.Namespace) -> None:

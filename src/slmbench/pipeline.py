@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gc
-import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -426,6 +426,8 @@ def publish_runs(folders: Sequence[Path], results: Path, readme: Path) -> list[s
 def build_data(task: str, split: str | None, rows: int | None, out: Path | None) -> list[str]:
     """The `data build` verb: a task's files, made by its own generator."""
     load_task(task)
+    if importlib.util.find_spec(f"slmbench.tasks.{task}.generate") is None:
+        raise BadInput(f"task {task}: its files are written by hand; there is nothing to build them from.")
     generate = importlib.import_module(f"slmbench.tasks.{task}.generate")
     folder = out or Path("data") / task
     return [str(generate.write(name, folder, rows)) for name in ([split] if split else generate.SIZES)]
