@@ -14,7 +14,7 @@ import yaml
 
 from slmbench import publish
 from slmbench.compare import compare
-from slmbench.core import BadInput, Example
+from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, score_output
 from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
 from slmbench.publish.report import leaf_changes, loss_points, speed_points
@@ -305,3 +305,29 @@ def test_the_readme_of_this_project_follows_from_its_results() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- results:begin -->")[2].partition("<!-- results:end -->")[0]
     assert shown.strip() == publish.readme_table(ROOT / "results")
+
+
+def test_a_tasks_own_measures_are_shown_and_recomputed(tmp_path: Path) -> None:
+    task = load_task("edge_intent")
+    examples = task.load("test")[:700:70]
+    base = [sample(e, NASTY) for e in examples]
+    tuned = [sample(e, json.dumps(e.target)) for e in examples]
+    test = publish.split_record("schema", tuned, base, compare(base, tuned), None, task)
+    weights = {**RECORD["weights"], "origin": "here"}
+    made = record(recipe={"task": "edge_intent"}, weights=weights, tests={"test": test}) | {
+        "samples": {"test": {"tuned": tuned, "base": base}}
+    }
+    assert test["measures"]["macro_f1"]["value"] == 1 and test["base_measures"]["invalid_label"]["k"] == len(examples)
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    table = publish.readme_table(tmp_path)
+    assert "| edge-json | test (schema, free) | macro-F1 | 0.000 (0.000–0.000) | 1.000 (1.000–1.000) |" in table
+    for text in (
+        publish.card(made),
+        publish.report(made, made["samples"], {"test": examples}, []),
+        publish.summary(made),
+    ):
+        assert "macro-F1" in text and "invalid label" in text
+    made["tests"]["test"]["measures"]["macro_f1"]["k"] -= 1
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    with pytest.raises(BadInput, match="test, tuned: macro_f1 is not what its samples give"):
+        publish.readme_table(tmp_path)

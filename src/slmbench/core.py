@@ -110,6 +110,10 @@ class Task(Protocol):
         `share` is true where it is one."""
         ...
 
+    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
+        """What a report shows of this task's samples beside tables, as HTML; empty for nothing."""
+        ...
+
 
 def tasks() -> list[str]:
     """The names of the tasks: the folders of `tasks` are the registry."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from slmbench.core import Example
+from slmbench.core import Example, load_task
 from slmbench.metrics import LABELS, SLICE_KEYS, Sample, shown
 from slmbench.monitor import energy_text
 from slmbench.publish.card import base_id, flattened
@@ -38,7 +38,7 @@ def report(
     sections = [
         header(record),
         headline(record),
-        *(split_section(split, test) for split, test in record["tests"].items()),
+        *(split_section(split, test, samples.get(split, {})) for split, test in record["tests"].items()),
         training_section(record, history),
         cost_section(record, samples),
         *([hardware_section(record, hardware)] if hardware else []),
@@ -82,8 +82,8 @@ def headline(record: Record) -> Markup:
     return el("section", *tiles, class_="tiles")
 
 
-def split_section(split: str, test: Mapping[str, Any]) -> Markup:
-    """The table of one test split and its slices as bars."""
+def split_section(split: str, test: Mapping[str, Any], samples: Mapping[str, Sequence[Sample]]) -> Markup:
+    """The table of one test split, its slices as bars, and what its task has to show."""
     base, comparison = test["base"] or {}, (test["comparison"] or {}).get("metrics", {})
     rows = [
         [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
@@ -99,6 +99,8 @@ def split_section(split: str, test: Mapping[str, Any]) -> Markup:
         summary = el("summary", f"JSONExact by {key.replace('_id', '')}")
         state: dict[str, str | float] = {"open": ""} if key == "complexity" else {}
         parts.append(el("details", summary, bars(lines), **state))
+    if test.get("task") and samples.get("tuned"):
+        parts.append(Markup(load_task(test["task"]).picture(samples["tuned"])))
     title = f"{split}: {test['prompt']} prompt, {test['constraint']} generation"
     return el("section", el("h2", title), *parts)
 

@@ -108,9 +108,10 @@ def load_results(folder: Path) -> list[Record]:
 
 
 def readme_table(results_dir: Path) -> str:
-    """One Markdown table of all published records: for every test split a row of the base, a row of the tuned model."""
+    """All published records as Markdown: for every test split a row of the base and a row of the tuned model; then the
+    measures that tasks have of their own."""
     shown_metrics = ("json_exact", "field_f1", "schema_compliance", "truncated")
-    rows = []
+    rows, own = [], []
     for record in load_results(results_dir):
         for split, test in record["tests"].items():
             models = [(f"{record['weights']['name']}, base", test["base"]), (f"**{record['name']}**", test["metrics"])]
@@ -120,9 +121,14 @@ def readme_table(results_dir: Path) -> str:
                     row = [model, asked, *(full(figures[name], name) for name in shown_metrics)]
                     if row not in rows:  # the same base, asked the same for another model
                         rows.append(row)
+            asked = f"{split} ({test['prompt']}, {test['constraint']})"
+            own += [[record["name"], asked, *cells[:3]] for cells in measure_rows(test)]
     if not rows:
         return "No results have been published yet."
-    return markdown_table(["model", "test set (prompt, decoding)", *(LABELS[name] for name in shown_metrics)], rows)
+    table = markdown_table(["model", "test set (prompt, decoding)", *(LABELS[name] for name in shown_metrics)], rows)
+    if own:
+        table += "\n\n" + markdown_table(["model", "test set (prompt, decoding)", "measure", "base", "tuned"], own)
+    return table
 
 
 def update_readme(path: Path, results_dir: Path | None = None) -> bool:

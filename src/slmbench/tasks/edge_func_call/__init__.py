@@ -64,6 +64,10 @@ class EdgeFuncCall:
 
         return measures(samples)
 
+    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
+        """None."""
+        return ""
+
 
 @functools.cache
 def functions() -> dict[str, dict[str, Any]]:

@@ -63,6 +63,12 @@ class EdgeIntent:
 
         return measures(samples)
 
+    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
+        """The confusion matrix, as HTML."""
+        from slmbench.tasks.edge_intent.picture import picture
+
+        return picture(samples)
+
 
 @functools.cache
 def intents(kind: str = "") -> dict[str, str]:

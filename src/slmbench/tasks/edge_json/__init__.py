@@ -51,6 +51,10 @@ class EdgeJson:
         """Nothing beside what is measured of every task."""
         return {}
 
+    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
+        """None."""
+        return ""
+
 
 def _large(rows: str | None) -> list[Example]:
     from slmbench.tasks.edge_json.generate import LARGE_SIZE, large
