@@ -1,8 +1,8 @@
-"""Whether drafts change nothing and whether every finished answer is valid: over splits, and over random schemas.
+"""Whether drafts and batches change nothing and whether every finished answer is valid: over splits and random schemas.
 
 Each document is decoded with drafts and one token a pass; where the tokens differ, how far apart the two likeliest
-stood there is said. Random documents tell a random value of a random schema, well or badly; some are empty, monotonous,
-or full of characters that do not belong in a text.
+stood there is said; and several at once have to say what each says alone. Random documents tell a random value of a
+random schema, well or badly; some are empty, monotonous, or full of characters that do not belong in a text.
 
     python benchmarks/decode_check.py runs/edge_json_135m_large/export/int8 --out results/decode/edge_json.json
     python benchmarks/decode_check.py MODEL --split data/x.test.jsonl --schemas data/x.schemas
@@ -136,8 +136,12 @@ def random_examples(count: int) -> list[Example]:
     return found[:count]
 
 
-def check(exported: Exported, sets: dict[str, list[Example]], constraints: Sequence[str]) -> dict[str, Any]:
-    """By set: documents, tokens, how each ended, answers that are invalid, places where drafts changed a token."""
+def check(
+    exported: Exported, sets: dict[str, list[Example]], constraints: Sequence[str], batch: int = 1
+) -> dict[str, Any]:
+    """By set: documents, tokens, how each ended, answers that are invalid, places where drafts changed a token, and
+    documents that `batch` of them at once answer otherwise."""
+    together = exported.backend(batch=batch) if batch > 1 else None
     drafting, plain = exported.backend(), exported.backend(draft_tokens=0)
     if not isinstance(drafting, Decoder) or not isinstance(plain, Decoder):
         raise BadInput(f"{exported.folder}: its answers are {exported.manifest['backend']}'s own; give another form.")
@@ -148,6 +152,7 @@ def check(exported: Exported, sets: dict[str, list[Example]], constraints: Seque
             differ: list[dict[str, Any]] = []
             wrong: list[dict[str, Any]] = []
             longest = 0.0
+            alone: dict[str, tuple[Request, Completion]] = {}
             with progress(f"{name} {constraint}", len(examples), "documents") as advance:
                 for example, budget in zip(examples, budgets(exported, examples), strict=True):
                     found["documents"] += 1
@@ -163,17 +168,24 @@ def check(exported: Exported, sets: dict[str, list[Example]], constraints: Seque
                     for answer in answers:
                         other = next(plain.generate([asked]))
                         found["tokens"] += len(other.token_ids)
+                        alone[answer.id] = asked, answer
                         if other.token_ids != answer.token_ids:
                             differ.append(difference(plain, asked, answer, other))
                         found[answer.finish] += 1
                         if answer.finish == "stop" and constraint != "free" and (errors := invalid(answer, example)):
                             wrong.append({"id": example.id, "text": answer.text[:300], "errors": errors[:3]})
                     advance(1, "")
-            say(f"{name} {constraint}: {dict(found)}, {len(wrong)} invalid, {len(differ)} otherwise without drafts")
+            at_once = together.generate([asked for asked, _ in alone.values()]) if together else []
+            otherwise = [done.id for done in at_once if done.token_ids != alone[done.id][1].token_ids]
+            say(
+                f"{name} {constraint}: {dict(found)}, {len(wrong)} invalid, {len(differ)} otherwise without drafts,"
+                f" {len(otherwise)} otherwise at once"
+            )
             result[f"{name} {constraint}"] = {
                 **found,
                 "refusals": reasons,
                 "longest_s": round(longest, 3), "invalid": wrong, "differ": differ,
+                "batch": batch, "differ_in_batch": otherwise,
                 "differ_beyond_ties": sum(place["apart"] > TIE for place in differ),
             }  # fmt: skip
     return result
@@ -202,7 +214,7 @@ def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 where an answer is invalid or drafts changed one."""
+    """Exit code 1 where an answer is invalid, or drafts or a batch changed one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder that slmbench export wrote")
     parser.add_argument("--split", action="append", metavar="NAME|FILE", help="again for more (all test splits)")
@@ -210,6 +222,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--constraint", action="append", choices=["free", "schema", "grounded"], help="(schema)")
     parser.add_argument("--rows", type=int, metavar="N", help="so many documents a split (all)")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="documents under random schemas (0)")
+    parser.add_argument(
+        "--batch", type=int, default=8, metavar="N", help="and so many of them at once (8); 1: not that"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write what was found there")
     arguments = parser.parse_args(argv)
     try:
@@ -223,11 +238,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         if arguments.random:
             sets["random"] = random_examples(arguments.random)
-        result = {"model": exported.manifest["name"], **check(exported, sets, arguments.constraint or ["schema"])}
+        batch = min(arguments.batch, exported.most_at_once)
+        found = check(exported, sets, arguments.constraint or ["schema"], batch)
+        result = {"model": exported.manifest["name"], **found}
         if arguments.out:
             write_atomic(arguments.out, json_text(result))
-        bad = [k for k, part in result.items() if k != "model" and (part["invalid"] or part["differ_beyond_ties"])]
-        return 1 if bad else 0
+        bad = ("invalid", "differ_beyond_ties", "differ_in_batch")
+        return 1 if any(part[key] for part in found.values() for key in bad) else 0
     except SlmbenchError as error:
         say(f"decode_check: {error}")
         return error.exit_code

@@ -126,7 +126,8 @@ def test_drafts_change_nothing_and_finished_answers_are_valid(
     for name, part in found.items():
         if name != "model":
             assert part["documents"] == (25 if "random" in name else 3)
-            assert part["invalid"] == part["differ"] == [] and part["tokens"] > 0
+            assert part["invalid"] == part["differ"] == part["differ_in_batch"] == []
+            assert part["tokens"] > 0 and part["batch"] == 8
 
 
 @needs_kernels

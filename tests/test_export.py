@@ -152,6 +152,8 @@ def test_what_is_no_export_is_refused(wide_run: Path, tmp_path: Path, slmbench: 
         (["--rows", 0], "--rows 0: give 1 or more"),
         (["--threads", 0], "--threads 0: give 1 to 256"),
         (["--draft-tokens", -1], "--draft-tokens -1: give 0 to 256"),
+        (["--batch", 0], "--batch 0: give 1 to 256"),
+        (["--batch", 2], "--batch 2: onnx-int8 answers no more than 1 at once"),
         (["--split", "none.jsonl"], "none.jsonl"),
     ],
 )

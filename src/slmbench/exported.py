@@ -6,6 +6,7 @@ import functools
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from slmbench.core import Backend, BadInput, Example, Request
@@ -58,6 +59,15 @@ class Exported:
         style: PromptStyle = self.manifest["prompt"]["style"]
         return style
 
+    @property
+    def _module(self) -> ModuleType:
+        return importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
+
+    @property
+    def most_at_once(self) -> int:
+        """Documents that one pass may answer."""
+        return int(getattr(self._module, "MOST_SLOTS", 1))
+
     def encode(self, example: Example) -> Encoded:
         """Prompt, completion and EOS of a labelled document."""
         return encode(example, self.tokens, self.style)
@@ -85,9 +95,11 @@ class Exported:
         Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft or
         takes fewer documents at once.
         """
-        module = importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
-        if batch > (most := getattr(module, "MOST_SLOTS", 1)):
-            raise BadInput(f"--batch {batch}: {self.manifest['form']} answers no more than {most} at once.")
+        module = self._module
+        if batch > self.most_at_once:
+            raise BadInput(
+                f"--batch {batch}: {self.manifest['form']} answers no more than {self.most_at_once} at once."
+            )
         if hasattr(module, "open_backend"):
             if draft_tokens is not None:
                 raise BadInput(f"--draft-tokens: {self.manifest['form']} has its own loop; leave it away.")
