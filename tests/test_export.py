@@ -105,7 +105,8 @@ def test_an_export_is_a_folder_that_answers(wide_run: Path, tmp_path: Path, form
 def test_an_export_that_loses_too_much_is_not_written(
     wide_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "MOST_POINTS_LOST", -1)
+    assert [export.allowed_points(n) for n in (126, 152, 200, 1000)] == [0.79, 0.66, 0.5, 0.5]
+    monkeypatch.setattr(export, "allowed_points", lambda documents: -1)
     with pytest.raises(SlmbenchError, match=r"the export answers \d of 4 validation documents exactly, the run \d"):
         export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
