@@ -149,7 +149,7 @@ def test_a_base_with_pickled_weights(
     ("arguments", "sentence"),
     [
         (["--set", "train.epoch=1"], "unknown key train.epoch; did you mean epochs?"),
-        (["--set", "task=edge_jsn"], "task edge_jsn: there is no such task; take one of edge_json"),
+        (["--set", "task=edge_jsn"], "task edge_jsn: there is no such task; take one of edge_func_call"),
         (["--set", "base=smollm2-135"], "smollm2-135: no such base model: did you mean smollm2-135m?"),
         (["--set", "data.train=tran"], "tran: neither a split of edge_json (train, test,"),
         (["--set", "data.validation=24"], "validation: 24 of 24 rows leaves one side empty"),

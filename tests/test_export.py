@@ -56,7 +56,7 @@ def test_several_forms_at_once(wide_run: Path, tmp_path: Path, slmbench: Callabl
 
 
 def test_other_smoothing_where_the_first_loses(wide_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = iter([3.0, 0.2])
+    lost = iter([30.0, 0.2])  # of four documents one is 25 points
     compare = export._Original.compare
     monkeypatch.setattr(export, "MOST_POINTS_LOST", 0.5)
     monkeypatch.setattr(export._Original, "compare", lambda *a: {**compare(*a), "points_lost": next(lost)})
@@ -105,6 +105,7 @@ def test_an_export_is_a_folder_that_answers(wide_run: Path, tmp_path: Path, form
 def test_an_export_that_loses_too_much_is_not_written(
     wide_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(export, "MOST_POINTS_LOST", 0.5)
     assert [export.allowed_points(n) for n in (126, 152, 200, 1000)] == [0.79, 0.66, 0.5, 0.5]
     monkeypatch.setattr(export, "allowed_points", lambda documents: -1)
     with pytest.raises(SlmbenchError, match=r"the export answers \d of 4 validation documents exactly, the run \d"):
