@@ -42,7 +42,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Data:
-    """Where examples come from: a split of the task by its name, one of another task as TASK/SPLIT, or a file."""
+    """Where examples come from: a split of the task by its name, one of another task as TASK/SPLIT, or a file.
+
+    SPLIT:ROWS is a part of a split.
+    """
 
     train: tuple[str, ...] = ("train",)
     """One source or several, in their order."""

@@ -92,6 +92,8 @@ class Task(Protocol):
 
     name: str
     version: str
+    made: frozenset[str]
+    """Splits that are made in any size when they are asked for, as SPLIT:ROWS."""
 
     def splits(self) -> list[str]:
         """The names that `load` takes."""

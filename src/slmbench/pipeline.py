@@ -118,13 +118,24 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
     """A split of the task or of another, else a file; at most `limit` rows, evenly spaced."""
     if found := find_split(task, source):
-        examples = found[0].load(found[1])
+        examples = load_split(*found)
     elif not Path(source).suffix and not Path(source).exists():
         raise BadInput(f"{source}: neither a split of {task.name} ({', '.join(task.splits())}) nor a file; give one.")
     else:
         schemas = Path(recipe.data.schemas) if recipe.data.schemas else None
         examples = read_examples(Path(source), schemas=schemas, split=Path(source).stem)
     return [examples[i] for i in spread(len(examples), limit)] if limit else examples
+
+
+def load_split(task: Task, split: str) -> list[Example]:
+    """A split, or as SPLIT:ROWS so many of its rows, evenly spaced. Raises BadInput for another number of them."""
+    name, colon, rows = split.partition(":")
+    if not colon or name in task.made:
+        return task.load(split)
+    examples = task.load(name)
+    if not (rows.isascii() and rows.isdigit() and 0 < int(rows) <= len(examples)):
+        raise BadInput(f"{task.name}: {split}: give 1 to {len(examples)} rows after the colon.")
+    return [examples[i] for i in spread(len(examples), int(rows))]
 
 
 def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], style: PromptStyle, name: str) -> Split:

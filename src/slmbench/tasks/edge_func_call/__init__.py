@@ -42,6 +42,7 @@ class EdgeFuncCall:
 
     name = "edge_func_call"
     version = "1.0"
+    made: frozenset[str] = frozenset()
 
     def splits(self) -> list[str]:
         return list(_SPLITS)

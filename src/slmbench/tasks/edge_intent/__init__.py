@@ -36,6 +36,7 @@ class EdgeIntent:
 
     name = "edge_intent"
     version = "1.0"
+    made: frozenset[str] = frozenset()
 
     def splits(self) -> list[str]:
         return list(_SPLITS)

@@ -26,6 +26,7 @@ class EdgeJson:
 
     name = "edge_json"
     version = "1.0"
+    made = frozenset({LARGE})
 
     def splits(self) -> list[str]:
         return [*_SPLITS, LARGE]

@@ -1,0 +1,34 @@
+"""Sources of data by name: a split of the recipe's task, of another, a part of one; what is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from slmbench.config import Test
+from slmbench.core import BadInput, find_split, load_task, tasks
+from slmbench.pipeline import load_split
+
+
+def test_a_source_names_a_split_of_its_own_task_or_of_another() -> None:
+    own = load_task("edge_json")
+    assert tasks() == ["edge_func_call", "edge_intent", "edge_json"]
+    for source, task, split in (
+        ("test", "edge_json", "test"), ("train_large:30", "edge_json", "train_large:30"),
+        ("edge_intent/described", "edge_intent", "described"), ("edge_func_call/train:9", "edge_func_call", "train:9"),
+    ):  # fmt: skip
+        found = find_split(own, source)
+        assert found is not None and (found[0].name, found[1]) == (task, split)
+    for source in ("data/train.jsonl", "edge_intent/none", "other/test", "nothing"):
+        assert find_split(own, source) is None
+    assert [Test(s).name for s in ("test", "edge_intent/test", "data/a.b.jsonl")] == ["test", "edge_intent_test", "a.b"]
+
+
+def test_a_part_of_a_split_is_spread_over_it() -> None:
+    task = load_task("edge_intent")
+    some = load_split(task, "train:60")
+    assert len(some) == 60 and len({e.target["intent"] for e in some}) > 50
+    assert load_split(task, "train:1320") == task.load("train")
+    assert len(load_split(load_task("edge_json"), "train_large:30")) == 30
+    for wrong in ("train:0", "train:1321", "train:x", "train:"):
+        with pytest.raises(BadInput, match=f"edge_intent: {wrong}: give 1 to 1320 rows"):
+            load_split(task, wrong)
