@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slmbench.config import Test
+from slmbench import config
 from slmbench.core import BadInput, find_split, load_task, tasks
 from slmbench.pipeline import load_split
 
@@ -20,7 +20,11 @@ def test_a_source_names_a_split_of_its_own_task_or_of_another() -> None:
         assert found is not None and (found[0].name, found[1]) == (task, split)
     for source in ("data/train.jsonl", "edge_intent/none", "other/test", "nothing"):
         assert find_split(own, source) is None
-    assert [Test(s).name for s in ("test", "edge_intent/test", "data/a.b.jsonl")] == ["test", "edge_intent_test", "a.b"]
+    assert [config.Test(s).name for s in ("test", "edge_intent/test", "data/a.b.jsonl")] == [
+        "test",
+        "edge_intent_test",
+        "a.b",
+    ]
 
 
 def test_a_part_of_a_split_is_spread_over_it() -> None:
