@@ -20,11 +20,8 @@ def test_a_source_names_a_split_of_its_own_task_or_of_another() -> None:
         assert found is not None and (found[0].name, found[1]) == (task, split)
     for source in ("data/train.jsonl", "edge_intent/none", "other/test", "nothing"):
         assert find_split(own, source) is None
-    assert [config.Test(s).name for s in ("test", "edge_intent/test", "data/a.b.jsonl")] == [
-        "test",
-        "edge_intent_test",
-        "a.b",
-    ]
+    named = {"test": "test", "edge_intent/test": "edge_intent_test", "data/a.b.jsonl": "a.b"}
+    assert {source: config.Test(source).name for source in named} == named
 
 
 def test_a_part_of_a_split_is_spread_over_it() -> None:
