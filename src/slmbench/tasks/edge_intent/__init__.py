@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,18 @@ _HERE = Path(__file__).parent
 _SPLITS = ("train", "few", "described", "test", "unseen")
 NONE = "out_of_scope"
 FEW = 5
-OFFERED = (2, 6)
+OFFERED = (2, 10)
 """Intents that a schema of `described` offers beside `out_of_scope`, at least and at most."""
 WITHOUT = 0.15
 """The share of its rows that are offered everything but their own intent."""
+RENAMED = 0.7
+"""The share of its rows whose labels are made of words of their descriptions: a model that has met no others than those
+it has learnt takes every new one for out of scope."""
+_SMALL = frozenset((
+    "a", "again", "an", "and", "any", "are", "as", "at", "be", "by", "for", "from", "go", "has", "have", "in", "is",
+    "it", "its", "not", "of", "on", "one", "or", "out", "so", "that", "the", "them", "there", "they", "to", "was",
+    "what", "when", "where", "whether", "which", "with",
+))  # fmt: skip
 SEED = 42
 
 
@@ -130,8 +139,21 @@ def _described(row: dict[str, str]) -> Example:
     near = [name for name in others if own != NONE and domain_of()[name] == domain_of()[own]][: (wanted + 1) // 2]
     chosen = [*near, *(name for name in others if name not in near)][:wanted] + [own] * offers
     chance.shuffle(chosen)
-    asked = {**row, "id": row["id"].replace("train", "described"), "intent": own if offers else NONE}
-    return _example(asked, "described", choice({name: known[name] for name in chosen}), "described")
+    renamed = chance.random() < RENAMED
+    labels: dict[str, str] = {}
+    for name in chosen:
+        labels[name] = _renamed(known[name], chance, set(labels.values())) if renamed else name
+    asked = {**row, "id": row["id"].replace("train", "described"), "intent": labels[own] if offers else NONE}
+    return _example(asked, "described", choice({labels[name]: known[name] for name in chosen}), "described")
+
+
+def _renamed(description: str, chance: random.Random, taken: set[str]) -> str:
+    """A label of two words of a description."""
+    words = [word for word in re.findall(r"[a-z]+", description.lower()) if word not in _SMALL]
+    while True:
+        label = "_".join(chance.sample(words, 2))
+        if label not in taken:
+            return label
 
 
 def _example(row: Mapping[str, str], schema_id: str, schema: dict[str, Any], split: str) -> Example:
