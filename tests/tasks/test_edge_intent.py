@@ -29,13 +29,14 @@ def test_every_intent_has_its_share_in_every_style() -> None:
         if split != "few":
             for name in names:
                 assert {e.tags["style"] for e in examples if e.target["intent"] == name} == STYLES
-    with pytest.raises(BadInput, match="no split 'dev': take one of train, few"):
+    assert [e.target["intent"] for e in TASK.load("train_oos")] == [NONE] * 260
+    with pytest.raises(BadInput, match="no split 'dev': take one of train, train_oos, few"):
         TASK.load("dev")
 
 
 def test_no_text_stands_twice() -> None:
-    texts = [normalised(e.text) for split in ("train", "test", "unseen") for e in TASK.load(split)]
-    assert len(texts) == len(set(texts)) == 2120
+    texts = [normalised(e.text) for split in ("train", "train_oos", "test", "unseen") for e in TASK.load(split)]
+    assert len(texts) == len(set(texts)) == 2380
 
 
 def test_train_and_test_share_few_words_and_fewer_turns() -> None:

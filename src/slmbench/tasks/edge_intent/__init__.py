@@ -1,9 +1,9 @@
 """EdgeIntent: what somebody who speaks to an assistant wants, as one label out of a list.
 
 60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
-other hands than those of `train`. Splits: `train` (20 an intent), `few` (5 of them), `test` (10 an intent); `described`
-(the texts of `train`, each under a schema that offers a few intents with their descriptions), `unseen` (10 intents that
-are in no other split, to be told by their descriptions alone).
+other hands than those of `train`. Splits: `train` (20 an intent), `train_oos` (more that is out of scope), `few` (5 an
+intent), `test` (10 an intent); `described` (the texts of `train`, each under a schema that offers a few intents with their
+descriptions), `unseen` (10 intents that are in no other split, to be told by their descriptions alone).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from slmbench.metrics import Figure, Score
 
 _HERE = Path(__file__).parent
-_SPLITS = ("train", "few", "described", "test", "unseen")
+_SPLITS = ("train", "train_oos", "few", "described", "test", "unseen")
 NONE = "out_of_scope"
 FEW = 5
 OFFERED = (2, 10)
@@ -110,7 +110,7 @@ def choice(offered: Mapping[str, str]) -> dict[str, Any]:
 
 
 def utterances(split: str) -> list[dict[str, str]]:
-    """The rows {id, intent, style, text} of `train`, `test` or `unseen`, as they are frozen."""
+    """The rows {id, intent, style, text} of a split that has a file, as they are frozen."""
     lines = (_HERE / "data" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
