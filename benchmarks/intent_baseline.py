@@ -6,11 +6,9 @@ table is printed as Markdown. It needs scikit-learn.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from _table import place
+from _table import command
 
 from slmbench.core import Completion
 from slmbench.evaluate import make_sample
@@ -24,10 +22,7 @@ BEGIN, END = "<!-- intents:begin -->", "<!-- intents:end -->"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, or put it between the markers of a file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END}")
-    arguments = parser.parse_args(argv)
-    place(arguments.write, table(), BEGIN, END, parser)
+    command(__doc__, table, BEGIN, END, argv)
 
 
 def table() -> str:

@@ -6,12 +6,10 @@ scored as a model's outputs are, and the table is printed as Markdown.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from _table import place
+from _table import command
 
 from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
@@ -27,10 +25,7 @@ METRICS = ("json_exact", "field_f1")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, or put it between the markers of a file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END}")
-    arguments = parser.parse_args(argv)
-    place(arguments.write, baseline_table(), BEGIN, END, parser)
+    command(__doc__, baseline_table, BEGIN, END, argv)
 
 
 def baseline_table() -> str:

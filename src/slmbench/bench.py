@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from slmbench.core import Backend, BadInput, Example, Request, Task, load_task
+from slmbench.core import Backend, BadInput, Example, Request, Task, find_split, load_task
 from slmbench.decode.answer import Work
 from slmbench.decode.loop import Decoder
 from slmbench.evaluate import make_sample, spread
 from slmbench.exported import Exported
 from slmbench.memory import peak_rss_gib
 from slmbench.metrics import Sample, figure, percentile, shown
+from slmbench.pipeline import load_split
 from slmbench.progress import progress
 
 BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32
@@ -34,7 +35,8 @@ def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int 
     if rows is not None and rows < 1:
         raise BadInput(f"--rows {rows}: give 1 or more.")
     task = load_task(exported.manifest["task"])
-    found = task.load(split) if split in task.splits() else read_examples(Path(split), schemas=schemas, split=split)
+    known = find_split(task, split)
+    found = load_split(*known) if known else read_examples(Path(split), schemas=schemas, split=split)
     if not found:
         raise BadInput(f"{split}: there are no documents in it; give a file with some.")
     return [found[i] for i in spread(len(found), rows)] if rows else found

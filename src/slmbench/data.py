@@ -239,6 +239,12 @@ def decoded(path: Path, content: bytes) -> str:
 
 
 def _jsonl_rows(path: Path, content: str) -> Iterator[Row]:
+    for number, line, fields in jsonl_objects(path, content):
+        yield _row(f"{path}:{number}", number, (line + "\n").encode("utf-8"), fields)
+
+
+def jsonl_objects(path: Path, content: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(number, line, object) of each line that is not blank. Raises BadInput where one holds no JSON object."""
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
@@ -249,7 +255,7 @@ def _jsonl_rows(path: Path, content: str) -> Iterator[Row]:
             raise BadInput(f"{where}: this line is not JSON ({error}): correct or delete it") from None
         if not isinstance(fields, dict):
             raise BadInput(f"{where}: this line is not a JSON object: write one object of fields on each line")
-        yield _row(where, number, (line + "\n").encode("utf-8"), fields)
+        yield number, line, fields
 
 
 def _csv_rows(path: Path, content: str) -> Iterator[Row]:

@@ -178,7 +178,7 @@ def _intents(stem: str, found: Iterable[_Utterance], lost: list[tuple[str, str]]
         else:
             reason = f"labelled {label!r}, while the same text is {earlier.label!r} at {earlier.where}"
             lost.append((this.where, reason))
-    listed = {"enum": sorted({this.label for this in kept}), "x-slmbench": {"prompt": "intent"}}
+    listed = {"enum": sorted({this.label for this in kept}), "x-slmbench": {"prompt": "intent", "grounded": False}}
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {"intent": listed},

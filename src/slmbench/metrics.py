@@ -228,9 +228,9 @@ def percentile(values: Sequence[float], q: float) -> float | None:
     return float(np.percentile(values, q)) if values else None
 
 
-def shown(value: float, name: str) -> str:
+def shown(value: float, name: str, share: bool = False) -> str:
     """A metric's value as it is printed everywhere: percent with one decimal, F1 with three decimals."""
-    return f"{100 * value:.1f} %" if name in PROPORTIONS else f"{value:.3f}"
+    return f"{100 * value:.1f} %" if share or name in PROPORTIONS else f"{value:.3f}"
 
 
 # ---- intervals and tests

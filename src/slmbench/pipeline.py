@@ -386,7 +386,7 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
             if kind in ("base", "tuned"):
                 own = (plan.tests[name].task or plan.task).measures(samples)
                 told = "  ".join(f"{LABELS[m]} {shown(f['value'], m)}" for m, f in summarize(samples).items())
-                told += "".join(f"  {f['label']} {f['value']:.3f}" for f in own.values())
+                told += "".join(f"  {f['label']} {shown(f['value'], m, 'share' in f)}" for m, f in own.items())
                 lines.append(f"{name} {kind} (n = {len(samples)}): {told}")
     return "\n".join(lines)
 

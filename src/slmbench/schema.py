@@ -180,10 +180,18 @@ def branch_of(schema: Mapping[str, Any], value: Any, root: Mapping[str, Any]) ->
     for keyword in ("anyOf", "oneOf"):
         for branch in schema.get(keyword, []):
             found = resolve(branch, root)
-            fixed = {key: sub["const"] for key, sub in properties_of(found, root).items() if "const" in sub}
+            parts = {key: resolve(sub, root) for key, sub in properties_of(found, root).items()}
+            fixed = {key: part["const"] for key, part in parts.items() if "const" in part}
             if fixed and isinstance(value, dict) and all(same(value.get(key), const) for key, const in fixed.items()):
                 return branch_of(found, value, root)
     return schema
+
+
+def grounding(schema: Mapping[str, Any]) -> Any:
+    """What `x-slmbench` says under `grounded`: False for a value that is chosen or rewritten, "loose" for one that is
+    copied but for case and white space; None where it says nothing."""
+    said = schema.get("x-slmbench")
+    return said.get("grounded") if isinstance(said, Mapping) else None
 
 
 def resolve(schema: Mapping[str, Any] | bool, root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -94,7 +94,7 @@ def _render(schema: Any, root: Mapping[str, Any]) -> str:
     if "const" in schema:
         return json.dumps(schema["const"], ensure_ascii=False)
     for keyword in ("anyOf", "oneOf"):
-        if keyword in schema and "properties" not in schema:
+        if keyword in schema and not schema.keys() & {"properties", "allOf"}:
             return "|".join(_branch(branch, root) for branch in schema[keyword])
     properties = properties_of(schema, root)
     if properties:

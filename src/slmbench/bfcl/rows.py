@@ -15,8 +15,8 @@ from typing import Any
 
 from slmbench.calls import calls_schema, tools_of
 from slmbench.core import BadInput
-from slmbench.data import UNLABELLED, decoded, read_bytes
-from slmbench.schema import canonical, strict_loads, validate
+from slmbench.data import UNLABELLED, decoded, jsonl_objects, read_bytes
+from slmbench.schema import canonical, validate
 
 STYLE = "bfcl"
 
@@ -217,16 +217,8 @@ def read_bfcl(questions: Path, answers: Path) -> tuple[list[dict[str, Any]], lis
 
 def _objects(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file:line, object) for each line of a JSONL file; BadInput where one lacks a key or its id is no string."""
-    for number, line in enumerate(decoded(path, read_bytes(path)).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, _, fields in jsonl_objects(path, decoded(path, read_bytes(path))):
         where = f"{path}:{number}"
-        try:
-            fields = strict_loads(line)
-        except ValueError as error:
-            raise BadInput(f"{where}: this line is not JSON ({error}): correct or delete it") from None
-        if not isinstance(fields, dict):
-            raise BadInput(f"{where}: this line is not a JSON object: give a file of BFCL")
         for key in keys:
             if key not in fields:
                 raise BadInput(f"{where}: the field {key!r} is missing: give a file of BFCL")

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from slmbench.decode.bounds import Bounds
 from slmbench.decode.cursor import Cursor, plain, spelt
 from slmbench.decode.draft import schema_at
-from slmbench.schema import leaves
+from slmbench.schema import grounding, leaves
 
 _ESCAPE = re.compile(r"((?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)(\\.{0,4})?", re.DOTALL)
 """A string's spelling, and an escape that is not whole yet."""
@@ -144,8 +144,7 @@ def copied_text(schema: Mapping[str, Any]) -> Copied:
     """Whether a string under this schema is a text of the document, and how like it."""
     if schema.keys() & {"enum", "const", "format", "pattern"}:
         return ""
-    said = schema.get("x-slmbench")
-    how = said.get("grounded") if isinstance(said, Mapping) else None
+    how = grounding(schema)
     return "" if how is False else "loose" if how == "loose" else "exact"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
-from slmbench.metrics import LABELS, PROPORTIONS
+from slmbench.metrics import LABELS, PROPORTIONS, shown
 from slmbench.publish.record import Record, check_record, verify
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -33,7 +33,7 @@ def full(figure: Mapping[str, Any] | None, name: str) -> str:
     if figure is None:
         return "–"
     share = name in PROPORTIONS or figure.get("share", False)
-    value = f"{100 * figure['value']:.1f} %" if share else f"{figure['value']:.3f}"
+    value = shown(figure["value"], name, share)
     if share:
         return f"{value} ({figure['k']}/{figure['n']}; {100 * figure['low']:.1f}–{100 * figure['high']:.1f})"
     return f"{value} ({figure['low']:.3f}–{figure['high']:.3f})"

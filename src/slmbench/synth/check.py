@@ -26,7 +26,7 @@ from typing import Any
 
 from slmbench.core import Example
 from slmbench.data import UNLABELLED, Row, Schemas, examples_of, normalised, read_rows
-from slmbench.schema import canonical, complexity, leaves, validate
+from slmbench.schema import canonical, complexity, grounding, leaves, validate
 from slmbench.synth.derive import derive
 from slmbench.synth.structure import arithmetic, array_boundaries, field_schema
 
@@ -196,7 +196,10 @@ def leaks(path: Path, rows: Sequence[Row], other: Path, other_rows: Sequence[Row
 
 def _unanswerable(example: Example) -> Iterator[str]:
     for path, leaf in leaves(example.target):
-        if derive(leaf, example.text, field_schema(example.schema, path)) is None:
+        schema = field_schema(example.schema, path)
+        if "const" in schema or grounding(schema) is False:  # chosen, as a label is: it need not stand in the text
+            continue
+        if derive(leaf, example.text, schema) is None:
             name = "/".join(map(str, path)) or "the top"
             shown = json.dumps(leaf, ensure_ascii=False)
             shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"

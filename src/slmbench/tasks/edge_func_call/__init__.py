@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmbench.calls import calls_schema
-from slmbench.core import BadInput, Completion, Example
+from slmbench.core import Example
+from slmbench.tasks import JsonTask
 
 if TYPE_CHECKING:
-    from slmbench.metrics import Figure, Score
+    from slmbench.metrics import Figure
 
 _HERE = Path(__file__).parent
-_SPLITS = ("train", "test")
 ASK = "ask_user"
 _ASK: dict[str, Any] = {
     "name": ASK,
@@ -37,37 +37,23 @@ _HINTS = frozenset({"values", "said", "multipleOf"})
 """What a parameter holds beside its JSON Schema."""
 
 
-class EdgeFuncCall:
+class EdgeFuncCall(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_func_call"
-    version = "1.0"
-    made: frozenset[str] = frozenset()
-
-    def splits(self) -> list[str]:
-        return list(_SPLITS)
+    names = ("train", "test")
 
     def load(self, split: str) -> list[Example]:
         """The examples of a split. Raises BadInput for a split there is none of."""
-        if split not in _SPLITS:
-            raise BadInput(f"edge_func_call: no split {split!r}: take one of {', '.join(_SPLITS)}")
+        self.check(split)
         lines = (_HERE / "data" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         return [_example(json.loads(line), split) for line in lines]
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        from slmbench.metrics import score
-
-        return score(example, completion)
 
     def measures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
         """FunctionExact, ParamF1, whole calls, abstention, and the turns that need memory."""
         from slmbench.tasks.edge_func_call.measures import measures
 
         return measures(samples)
-
-    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
-        """None."""
-        return ""
 
 
 @functools.cache

@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmbench.core import BadInput, Completion, Example
+from slmbench.core import Example
+from slmbench.tasks import JsonTask
 
 if TYPE_CHECKING:
-    from slmbench.metrics import Figure, Score
+    from slmbench.metrics import Figure
 
 _HERE = Path(__file__).parent
-_SPLITS = ("train", "train_oos", "few", "described", "test", "unseen")
 NONE = "out_of_scope"
 FEW = 5
 OFFERED = (2, 10)
@@ -40,20 +40,15 @@ _SMALL = frozenset((
 SEED = 42
 
 
-class EdgeIntent:
+class EdgeIntent(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_intent"
-    version = "1.0"
-    made: frozenset[str] = frozenset()
-
-    def splits(self) -> list[str]:
-        return list(_SPLITS)
+    names = ("train", "train_oos", "few", "described", "test", "unseen")
 
     def load(self, split: str) -> list[Example]:
         """The examples of a split. Raises BadInput for a split there is none of."""
-        if split not in _SPLITS:
-            raise BadInput(f"edge_intent: no split {split!r}: take one of {', '.join(_SPLITS)}")
+        self.check(split)
         rows = utterances("train" if split in ("few", "described") else split)
         if split == "few":
             rows = _few(rows)
@@ -61,11 +56,6 @@ class EdgeIntent:
             return [_described(row) for row in rows]
         schema, name = (choice(intents("unseen")), "unseen") if split == "unseen" else (labels(), "labels")
         return [_example(row, name, schema, split) for row in rows]
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        from slmbench.metrics import score
-
-        return score(example, completion)
 
     def measures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
         """Macro-F1, the two rates of `out_of_scope`, and how many answers are no label."""
@@ -98,7 +88,7 @@ def domain_of() -> dict[str, str]:
 @functools.cache
 def labels() -> dict[str, Any]:
     """The schema of all that are trained. A prompt names the list only: it is the same each time, and long."""
-    listed = {"enum": [*intents(), NONE], "x-slmbench": {"prompt": "intent"}}
+    listed = {"enum": [*intents(), NONE], "x-slmbench": {"prompt": "intent", "grounded": False}}
     return {"type": "object", "properties": {"intent": listed}, "required": ["intent"], "additionalProperties": False}
 
 

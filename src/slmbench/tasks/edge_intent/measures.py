@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slmbench.metrics import Figure, proportion, resampled
-from slmbench.schema import first_json, strict_loads
+from slmbench.schema import first_json
 from slmbench.tasks.edge_intent import NONE
 
 INVALID = "(no label)"
@@ -18,7 +18,7 @@ INVALID = "(no label)"
 
 def pairs(samples: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """(gold, predicted) of each sample; `INVALID` where the answer is no object with one intent as a string."""
-    return [(strict_loads(sample["target"])["intent"], predicted(sample["output"])) for sample in samples]
+    return [(predicted(sample["target"]), predicted(sample["output"])) for sample in samples]
 
 
 def predicted(output: str) -> str:
@@ -34,8 +34,11 @@ def predicted(output: str) -> str:
 def measures(samples: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """{"macro_f1", "oos_recall", "oos_precision", "invalid_label"}; the rates of `out_of_scope` where there is any.
 
-    A label is invalid that no gold of the samples has: of a whole test set, one that the schema does not list.
+    Nothing where a gold is no intent: files of other kinds may be tested with this task. A label is invalid that no
+    gold of the samples has: of a whole test set, one that the schema does not list.
     """
+    if any(predicted(sample["target"]) == INVALID for sample in samples):
+        return {}
     both = pairs(samples)
     known = {gold for gold, _ in both} | {NONE}
     found = {"macro_f1": macro(both)}

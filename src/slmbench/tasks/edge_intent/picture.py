@@ -9,7 +9,7 @@ from typing import Any
 
 from slmbench.publish.html import Markup, el, join, table
 from slmbench.tasks.edge_intent import NONE, domain_of, intents
-from slmbench.tasks.edge_intent.measures import confusion, pairs
+from slmbench.tasks.edge_intent.measures import INVALID, confusion, pairs
 
 CELL, EDGE = 10, 74
 NAMED = 20
@@ -20,7 +20,10 @@ def picture(samples: Sequence[Mapping[str, Any]]) -> Markup:
     """Darker: more often. A cell says on being pointed at what was taken for what."""
     both = pairs(samples)
     gold = {label for label, _ in both}
-    known = [*intents(), NONE] if gold <= {*intents(), NONE} else [*intents("unseen"), NONE]
+    if INVALID in gold:
+        return Markup()
+    lists = ([*intents(), NONE], [*intents("unseen"), NONE])
+    known = next((names for names in lists if gold <= set(names)), [])
     labels = [*known, *sorted({label for pair in both for label in pair} - set(known))]
     place = {label: EDGE + CELL * i for i, label in enumerate(labels)}
     total = Counter(label for label, _ in both)

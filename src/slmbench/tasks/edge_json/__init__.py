@@ -7,29 +7,21 @@ when it is asked for, half of it under hundreds of invented schemas; `train_larg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from slmbench.core import BadInput, Completion, Example
-
-if TYPE_CHECKING:
-    from slmbench.metrics import Score
+from slmbench.core import BadInput, Example
+from slmbench.tasks import JsonTask
 
 _HERE = Path(__file__).parent
-_SPLITS = ("train", "test", "test_styles", "test_schemas")
 LARGE = "train_large"
 
 
-class EdgeJson:
+class EdgeJson(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_json"
-    version = "1.0"
+    names = ("train", "test", "test_styles", "test_schemas", LARGE)
     made = frozenset({LARGE})
-
-    def splits(self) -> list[str]:
-        return [*_SPLITS, LARGE]
 
     def load(self, split: str) -> list[Example]:
         """The examples of a split, `train_large:N` for N rows. Raises BadInput for a split there is none of."""
@@ -38,23 +30,9 @@ class EdgeJson:
         name, colon, rows = split.partition(":")
         if name == LARGE:
             return _large(rows if colon else None)
-        if split not in _SPLITS:
-            raise BadInput(f"edge_json: no split {split!r}: take one of {', '.join(self.splits())}")
+        self.check(split)
         folder = "schemas_unseen" if split == "test_schemas" else "schemas"
         return read_examples(_HERE / "data" / f"{split}.jsonl", schemas=_HERE / folder, split=split)
-
-    def score(self, example: Example, completion: Completion) -> Score:
-        from slmbench.metrics import score
-
-        return score(example, completion)
-
-    def measures(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Nothing beside what is measured of every task."""
-        return {}
-
-    def picture(self, samples: Sequence[Mapping[str, Any]]) -> str:
-        """None."""
-        return ""
 
 
 def _large(rows: str | None) -> list[Example]:
