@@ -22,7 +22,7 @@ from slmbench.bench import answers, budgets, warm_up
 from slmbench.bfcl.check import check
 from slmbench.calls import calls_of, tools_of
 from slmbench.config import Recipe, load_recipe
-from slmbench.core import Example, SlmbenchError, load_task
+from slmbench.core import BadInput, Example, SlmbenchError, load_task
 from slmbench.data import read_examples
 from slmbench.evaluate import evaluate
 from slmbench.exported import load_exported
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--way", action="append", choices=WAYS, help="again for more (default: all)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write figures and samples there")
+    parser.add_argument("--json", action="store_true", help="print that instead of the table")
     arguments = parser.parse_args(argv)
     try:
         recipe = load_recipe(arguments.run / "recipe.yaml")
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"bfcl_models: {error}")
         return error.exit_code
     rows = [[name, *(full(figure, "") for figure in part["figures"].values())] for name, part in sorted(result.items())]
-    print(markdown_table(["questions, model", "BFCL", "strict", "functions right", "no list of calls"], rows))
+    table = markdown_table(["questions, model", "BFCL", "strict", "functions right", "no list of calls"], rows)
+    print(json_text(result, indent=None) if arguments.json else table)
     if arguments.out:
         write_atomic(arguments.out, json_text(result, indent=None))
     return 0
@@ -66,6 +68,8 @@ def answers_of(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(id, accepted answers) of each row."""
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
+        if "answers" not in row:
+            raise BadInput(f"{path}: {row['id']} has no answers; make the file with slmbench data import bfcl.")
         yield row["id"], row["answers"]
 
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from slmbench.bench import answers, budgets, figures, warm_up
-from slmbench.core import Example
+from slmbench.core import Example, SlmbenchError
 from slmbench.decode.labels import log_likelihoods
 from slmbench.decode.loop import Decoder
 from slmbench.exported import Exported, load_exported
 from slmbench.files import json_text, write_atomic
 from slmbench.metrics import percentile, proportion
-from slmbench.progress import progress
+from slmbench.progress import progress, say
 from slmbench.publish.tables import full
 from slmbench.schema import canonical
 from slmbench.tasks.edge_intent import TASK
@@ -32,25 +32,41 @@ FIRST = 3
 """Labels that are kept of each ranking."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run both, print what they gave, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder that slmbench export wrote")
     parser.add_argument("--split", default="test", choices=TASK.splits())
     parser.add_argument("--rows", type=int, metavar="N", help="the first N utterances (default: all)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the figures and rankings, as JSON")
+    parser.add_argument("--json", action="store_true", help="print that instead of a summary")
     arguments = parser.parse_args(argv)
+    try:
+        run(arguments)
+    except SlmbenchError as error:
+        say(f"intent_ways: {error}")
+        return error.exit_code
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Both ways, one after the other."""
     exported = load_exported(arguments.model)
     examples = TASK.load(arguments.split)[: arguments.rows]
     result = {"split": arguments.split, "written": written(exported, examples), "weighed": weighed(exported, examples)}
-    for name in ("written", "weighed"):
-        part = result[name]
-        print(
-            f"{name}: accuracy {full(part['accuracy'], '')}, mean {part['mean_ms']:.0f} ms, p95 {part['p95_ms']:.0f} ms"
-        )
-    print(f"among the first {FIRST}: {full(result['weighed']['top'], '')}")
+    print(json_text(result, indent=None) if arguments.json else "\n".join(lines(result)))
     if arguments.out:
         write_atomic(arguments.out, json_text(result, indent=None))
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The figures as text for a terminal."""
+    said = []
+    for name in ("written", "weighed"):
+        part = result[name]
+        times = f"mean {part['mean_ms']:.0f} ms, p95 {part['p95_ms']:.0f} ms"
+        said.append(f"{name}: accuracy {full(part['accuracy'], '')}, {times}")
+    return [*said, f"among the first {FIRST}: {full(result['weighed']['top'], '')}"]
 
 
 def written(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
@@ -97,4 +113,4 @@ def options(example: Example) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

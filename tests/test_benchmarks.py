@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from slmbench.backends import native
+from slmbench.calls import calls_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,3 +148,43 @@ def test_ways_of_decoding(wide_exports: Path, data_folder: Path, tmp_path: Path)
     assert found["ratio"]["best_constraining"] == min(found["ratio"][way] for way in ("hf_guided", "llama_cpp"))
     assert json.loads((tmp_path / "out.json").read_text()) == found
     assert "| ours " in errors
+
+
+@needs_kernels
+def test_two_ways_to_tell_an_intent(wide_exports: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ways.json"
+    code, _, errors = benchmark("intent_ways.py", wide_exports / "export" / "int8", "--rows", 3, "--json", "--out", out)
+    assert code == 0, errors
+    found = json.loads(out.read_text())
+    assert found["written"]["accuracy"]["n"] == found["weighed"]["accuracy"]["n"] == 3
+    assert all(len(set(names)) == 3 for names in found["weighed"]["ranked"].values())
+    code, _, errors = benchmark("intent_ways.py", tmp_path, "--json")
+    assert code == 2 and "no exported model" in errors
+
+
+@needs_kernels
+def test_what_models_answer_to_questions_of_bfcl(wide_exports: Path, tmp_path: Path) -> None:
+    tool = {
+        "name": "f",
+        "description": "Adds.",
+        "parameters": {"type": "object", "properties": {"n": {"type": "integer"}}},
+    }
+    rows = [
+        {
+            "id": f"q{n}", "schema_id": f"q{n}", "complexity": "unlabelled", "style": "bfcl", "text": f"Add {n}.",
+            "schema": calls_schema([tool]), "target": f'[{{"name":"f","arguments":{{"n":{n}}}}}]',
+            "answers": [{"f": {"n": [n]}}],
+        }
+        for n in range(2)
+    ]  # fmt: skip
+    path, out = tmp_path / "rows.jsonl", tmp_path / "out.json"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, errors = benchmark("bfcl_models.py", wide_exports, path, "--json", "--out", out)
+    assert code == 0, errors
+    found = json.loads(out.read_text())
+    assert set(found) == {"rows, base", "rows, tuned", "rows, tuned, grammar"}
+    assert all(part["figures"]["bfcl"]["n"] == 2 for part in found.values())
+    assert found["rows, tuned, grammar"]["figures"]["unparseable"]["k"] <= 2
+    path.write_text(json.dumps({key: rows[0][key] for key in rows[0] if key != "answers"}) + "\n")
+    code, _, errors = benchmark("bfcl_models.py", wide_exports, path, "--json")
+    assert code == 2 and "slmbench data import bfcl" in errors

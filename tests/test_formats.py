@@ -12,6 +12,7 @@ from slmbench.core import BadInput, Example
 from slmbench.data import read_examples, schemas_folder
 from slmbench.formats import FORMATS, Imported, import_file
 from slmbench.schema import MAX_DEPTH, load_schemas, validate
+from slmbench.synth.check import check_file
 
 BANKING = Path(__file__).parents[2] / "shared" / "external" / "banking77_train.csv"
 
@@ -75,9 +76,10 @@ def test_intents_csv(tmp_path: Path) -> None:
         "text": "Where is my card?",
         "target": '{"intent":"card_arrival"}',
     }
+    hints = {"prompt": "intent", "grounded": False}
     assert imported.schemas["bank"] == {
         "type": "object",
-        "properties": {"intent": {"enum": ["card_arrival", "top_up"], "x-slmbench": {"prompt": "intent"}}},
+        "properties": {"intent": {"enum": ["card_arrival", "top_up"], "x-slmbench": hints}},
         "required": ["intent"],
         "additionalProperties": False,
     }
@@ -336,3 +338,10 @@ def test_banking77(tmp_path: Path) -> None:
     assert len(imported.schemas["banking77_train"]["properties"]["intent"]["enum"]) == 77
     assert {example.target["intent"] for example in examples} == set(examples[0].schema["properties"]["intent"]["enum"])
     assert all("same text" in reason for _, reason in imported.lost)
+
+
+def test_imported_intents_pass_the_gate(tmp_path: Path) -> None:
+    """A label is chosen: it need not stand in the text."""
+    source = csv_file(tmp_path, "where is my card,card_arrival", "no cash came out,cash_withdrawal")
+    ((path,), _) = import_file("intents-csv", source, None, tmp_path / "out")
+    assert check_file(path, schemas=schemas_folder(source, tmp_path / "out")).counts() == {}

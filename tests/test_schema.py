@@ -264,3 +264,16 @@ def test_the_alternative_is_the_one_that_its_constants_name() -> None:
     )
     assert branch_of(schema["items"], {"name": "c"}, schema) is schema["items"]
     assert branch_of(schema["items"], "a", schema) is schema["items"]
+
+
+def test_alternatives_may_hold_schemas_that_are_true_or_referred_to() -> None:
+    schema = {
+        "anyOf": [
+            {"properties": {"x": True, "kind": {"$ref": "#/$defs/a"}}},
+            {"properties": {"kind": {"const": "b"}, "x": {}}},
+            True,
+        ],
+        "$defs": {"a": {"const": "a"}},
+    }
+    assert canonical({"kind": "a", "x": 1}, schema) == '{"x":1,"kind":"a"}'
+    assert canonical({"x": 1, "kind": "b"}, schema) == '{"kind":"b","x":1}'

@@ -77,3 +77,11 @@ def test_the_styles_have_hashes_of_their_own() -> None:
 )
 def test_a_schema_in_few_tokens(schema: dict[str, Any], text: str) -> None:
     assert render_schema(schema) == text
+
+
+def test_alternatives_of_what_is_required_leave_the_properties_in_the_prompt() -> None:
+    parts = {"allOf": [{"properties": {"a": {"type": "string"}}}], "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    assert render_schema(parts) == '{"a"?:string}'
+    named = {"oneOf": [{"const": "x", "description": "An x"}, {"const": "y"}]}
+    assert render_schema({"properties": {"k": named}, "required": ["k"]}) == '{"k":"x" (An x)|"y"}'
+    assert render_schema({"properties": {"k": {"enum": ["p"], "x-slmbench": {"prompt": "kind"}}}}) == '{"k"?:kind}'

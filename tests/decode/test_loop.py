@@ -11,7 +11,7 @@ from engines import Fake, Scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slmbench.core import BadInput, Completion, Request
+from slmbench.core import BadInput, Completion, Request, load_task
 from slmbench.decode.grammar import Vocabulary
 from slmbench.decode.loop import Decoder
 from slmbench.schema import canonical, strict_loads, validate
@@ -173,3 +173,21 @@ def test_an_empty_document_is_answered(tokenizer: Any, vocabulary: Vocabulary) -
     schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
     (done,) = answers(Decoder(Fake(vocabulary.size), tokenizer, vocabulary), [Request("x", (5,), 20, schema, "")])
     assert done.finish == "stop" and strict_loads(done.text)["a"] in (True, False)
+
+
+@pytest.mark.parametrize("grounded", [False, True])
+def test_calls_are_written_under_the_schemas_of_their_functions(
+    tokenizer: Any, vocabulary: Vocabulary, grounded: bool
+) -> None:
+    """An array at the root, alternatives in it, nested arguments."""
+    rows, asked = [], []
+    for example in load_task("edge_func_call").load("test")[::40]:
+        prompt = ids(tokenizer, example.id + example.text)
+        gold = [*ids(tokenizer, canonical(example.target, example.schema)), END]
+        rows.append((list(prompt), gold))
+        asked.append(Request(example.id, prompt, len(gold), example.schema, example.text, grounded=grounded))
+    fast = answers(Decoder(Scripted(vocabulary.size, rows, slots=3), tokenizer, vocabulary), asked)
+    plain = answers(Decoder(Scripted(vocabulary.size, rows), tokenizer, vocabulary, draft_tokens=0), asked)
+    assert {c.id: c.token_ids for c in fast} == {c.id: c.token_ids for c in plain}
+    if not grounded:
+        assert [list(c.token_ids) for c in plain] == [gold for _, gold in rows]

@@ -155,6 +155,9 @@ def test_measures_by_hand() -> None:
     assert found["param_f1"]["k"] == hits
     assert found["param_f1"]["value"] == pytest.approx(2 * hits / (predicted + gold))
     assert "recovery" not in measures(samples[:3])
+    assert measures([sample("x", {"name": "a"}, []), *samples]) == {}  # a file of another kind
+    foreign = measures([sample("bfcl", [a], [a])])
+    assert "bfcl" not in foreign and foreign["call_exact"]["k"] == 1  # whose functions are not ours
 
 
 def test_bfcl_takes_what_is_nearly_so() -> None:

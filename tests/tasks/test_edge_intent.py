@@ -13,6 +13,7 @@ from slmbench.decode.grammar import Grammars, Vocabulary
 from slmbench.schema import canonical, validate
 from slmbench.tasks.edge_intent import FEW, NONE, OFFERED, TASK, domain_of, intents
 from slmbench.tasks.edge_intent.measures import INVALID, confusion, measures, pairs
+from slmbench.tasks.edge_intent.picture import picture
 from slmbench.template import prompt_text
 
 STYLES = {"plain", "polite", "terse", "long", "typo", "dictation"}
@@ -110,4 +111,6 @@ def test_measures_by_hand() -> None:
     assert (found["oos_precision"]["k"], found["oos_precision"]["n"]) == (1, 2)
     assert (found["invalid_label"]["k"], found["invalid_label"]["n"]) == (3, 8)
     assert confusion(samples)[0] == ("b", INVALID, 2)
+    assert measures([{"target": '{"name":"x"}', "output": "{}"}, *samples]) == {}  # a file of another kind
+    assert picture([{"target": "[]", "output": "{}"}]) == "" and "matrix of 1 labels" in picture(samples[:1])
     assert measures(samples[:1])["macro_f1"]["value"] == 1 and "oos_recall" not in measures(samples[:1])
