@@ -70,19 +70,23 @@ class EdgeIntent(JsonTask):
         return picture(samples)
 
 
-@functools.cache
 def intents(kind: str = "") -> dict[str, str]:
     """Intent -> description of the 60 that are trained, or of the 10 `unseen`, in their order."""
-    path = _HERE / ("intents_unseen.json" if kind == "unseen" else "intents.json")
-    domains: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: said for part in domains.values() for name, said in part.items()}
+    return {name: said for part in _domains(kind).values() for name, said in part.items()}
 
 
 @functools.cache
 def domain_of() -> dict[str, str]:
     """Intent -> domain of the 60 that are trained."""
-    domains: dict[str, dict[str, str]] = json.loads((_HERE / "intents.json").read_text(encoding="utf-8"))
-    return {name: domain for domain, part in domains.items() for name in part}
+    return {name: domain for domain, part in _domains("").items() for name in part}
+
+
+@functools.cache
+def _domains(kind: str) -> dict[str, dict[str, str]]:
+    """Domain -> intent -> description."""
+    path = _HERE / ("intents_unseen.json" if kind == "unseen" else "intents.json")
+    domains: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return domains
 
 
 @functools.cache
