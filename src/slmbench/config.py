@@ -44,7 +44,7 @@ class Test:
 class Data:
     """Where examples come from: a split of the task by its name, one of another task as TASK/SPLIT, or a file.
 
-    SPLIT:ROWS is a part of a split.
+    SOURCE:ROWS is so many of its rows, evenly spaced.
     """
 
     train: tuple[str, ...] = ("train",)

@@ -136,4 +136,10 @@ def find_split(own: Task, source: str) -> tuple[Task, str] | None:
     if slash and name not in tasks():
         return None
     task = load_task(name) if slash else own
-    return (task, split) if split.partition(":")[0] in task.splits() else None
+    return (task, split) if source_rows(split)[0] in task.splits() else None
+
+
+def source_rows(source: str) -> tuple[str, str]:
+    """(source, rows) of SOURCE:ROWS, no rows where it names none: a colon within a path is the path's."""
+    name, colon, rows = source.rpartition(":")
+    return (name, rows) if colon and not set(rows) & set("/\\.") else (source, "")

@@ -16,7 +16,7 @@ import yaml
 from slmbench import checkpoint, memory, models
 from slmbench.compare import compare, table
 from slmbench.config import Recipe, Test, recipe_of
-from slmbench.core import BadInput, Example, Task, find_split, load_task
+from slmbench.core import BadInput, Example, Task, find_split, load_task, source_rows
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
@@ -123,18 +123,25 @@ def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) ->
         raise BadInput(f"{source}: neither a split of {task.name} ({', '.join(task.splits())}) nor a file; give one.")
     else:
         schemas = Path(recipe.data.schemas) if recipe.data.schemas else None
-        examples = read_examples(Path(source), schemas=schemas, split=Path(source).stem)
+        path, rows = source_rows(source)
+        examples = read_examples(Path(path), schemas=schemas, split=Path(path).stem)
+        examples = _spread(path, examples, rows)
     return [examples[i] for i in spread(len(examples), limit)] if limit else examples
 
 
 def load_split(task: Task, split: str) -> list[Example]:
     """A split, or as SPLIT:ROWS so many of its rows, evenly spaced. Raises BadInput for another number of them."""
-    name, colon, rows = split.partition(":")
-    if not colon or name in task.made:
+    name, rows = source_rows(split)
+    if not rows or name in task.made:
         return task.load(split)
-    examples = task.load(name)
+    return _spread(f"{task.name}: {name}", task.load(name), rows)
+
+
+def _spread(name: str, examples: list[Example], rows: str) -> list[Example]:
+    if not rows:
+        return examples
     if not (rows.isascii() and rows.isdigit() and 0 < int(rows) <= len(examples)):
-        raise BadInput(f"{task.name}: {split}: give 1 to {len(examples)} rows after the colon.")
+        raise BadInput(f"{name}:{rows}: give 1 to {len(examples)} rows after the colon.")
     return [examples[i] for i in spread(len(examples), int(rows))]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmbench import memory, models
-from slmbench.core import BadInput, Request, SlmbenchError, find_split
+from slmbench.core import BadInput, Request, SlmbenchError, find_split, source_rows
 from slmbench.evaluate import request
 from slmbench.files import json_text
 from slmbench.forecast import Forecast, check_fit, forecast, table
@@ -35,7 +35,7 @@ def check_data(plan: Plan) -> None:
     schemas = Path(plan.recipe.data.schemas) if plan.recipe.data.schemas else None
     data = plan.recipe.data
     files, tests = (
-        [source for source in sources if find_split(plan.task, source) is None]
+        [source_rows(source)[0] for source in sources if find_split(plan.task, source) is None]
         for sources in (data.train, [test.split for test in data.tests])
     )
     for source in (*files, *tests):

@@ -3,7 +3,8 @@
 100 functions in 12 domains, written by hand like the requests; those of `test` by other hands than those of `train`,
 and with other values. An answer is a list of calls, in the order in which they are asked for: `[]` where no function
 fits or nothing is wanted any more; a call of `ask_user` where a required argument is missing. The `style` of a case
-says what is hard about it (`generate.KINDS`).
+says what is hard about it (`generate.KINDS`). `train` and `test` are frozen; `train_large` is made when it is asked for,
+out of templates of its own, and `train_large:N` has N cases.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from slmbench.calls import calls_schema
 from slmbench.core import Example
-from slmbench.tasks import JsonTask
+from slmbench.tasks import LARGE, JsonTask
 
 if TYPE_CHECKING:
     from slmbench.metrics import Figure
@@ -41,10 +42,15 @@ class EdgeFuncCall(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_func_call"
-    names = ("train", "test")
+    names = ("train", "test", LARGE)
+    made = frozenset({LARGE})
 
     def load(self, split: str) -> list[Example]:
-        """The examples of a split. Raises BadInput for a split there is none of."""
+        """The examples of a split, `train_large:N` for N cases. Raises BadInput for a split there is none of."""
+        if split.partition(":")[0] == LARGE:
+            from slmbench.tasks.edge_func_call.generate import build
+
+            return [_example(row, LARGE) for row in build(LARGE, self.rows(split))]
         self.check(split)
         lines = (_HERE / "data" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         return [_example(json.loads(line), split) for line in lines]

@@ -11,6 +11,7 @@ from typing import Any
 from slmbench.core import BadInput
 from slmbench.data import normalised
 from slmbench.files import write_atomic
+from slmbench.tasks import LARGE
 from slmbench.tasks.edge_func_call import ASK, TASK, functions
 from slmbench.tasks.edge_func_call.say import (
     Function,
@@ -30,8 +31,10 @@ KINDS = {
     "corrected_twice": 25, "recovered": 25,
 }  # fmt: skip
 SIZES = {"train": 2000, "test": 500}
+"""Of the splits that are frozen."""
+LARGE_SIZE = 4000
 # The part of each list of values that a split draws from: a quarter is common to both.
-VALUES = {"train": slice(0, 18), "test": slice(12, 24)}
+VALUES = {"train": slice(0, 18), LARGE: slice(0, 18), "test": slice(12, 24)}
 Call = dict[str, Any]
 Case = tuple[str, list[str], list[Call]]
 """(text, the functions offered, the calls)"""
@@ -61,6 +64,19 @@ _CHAT = {
         "What's your opinion on pineapple pizza?", "You misunderstood me, but it's fine.",
         "Are you a person or a machine?", "Write me a haiku about rain.", "How many bones does a grown-up have?",
     ),
+    LARGE: (
+        "Hi!", "hey, you awake?", "Goodbye for today.", "Perfect, thank you.", "no thanks", "yes I know", "haha",
+        "What's your name?", "Where do you come from?", "How old are you, actually?", "Can you think for yourself?",
+        "Tell me a story about a dragon.", "Do you dream at night?", "I feel a bit lonely tonight.",
+        "my dog ate a whole cheese today", "Why do cats purr?", "Who painted the Mona Lisa?",
+        "How far away is the moon?", "Is it normal to talk to plants?", "What do you call a fish with no eyes?",
+        "You're cleverer than my brother-in-law.", "That was not funny.", "I passed my driving test at last!",
+        "what is the capital of australia", "How do you spell rhythm?", "Who won the war of the roses?",
+        "Let me think about it for a while.", "We will see.", "Can a penguin fly?", "I had soup for lunch.",
+        "Count backwards from five.", "Give me advice on how to be happier.", "why is everyone so rude today",
+        "Guess what I'm holding in my hand.", "Nothing more, that will do.", "Are cucumbers fruit or vegetable?",
+        "My grandmother says hello.", "What rhymes with silver?", "Explain gravity to a child.", "Sorry, wrong window.",
+    ),
     "test": (
         "That's all for now, cheers.", "hello there", "Were you ever wrong about something?",
         "I can't stop sneezing, sorry.", "Give me a rhyme for orange.", "What did people do before telephones?",
@@ -77,15 +93,15 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
 
     Raises BadInput for an unknown split or for n below 1.
     """
-    if split not in SIZES:
-        raise BadInput(f"edge_func_call: no split {split!r}: take one of {', '.join(SIZES)}")
+    if split not in VALUES:
+        raise BadInput(f"edge_func_call: no split {split!r}: take one of {', '.join(VALUES)}")
     if n is not None and n < 1:
         raise BadInput(f"edge_func_call: {n} rows of {split} were asked for: ask for at least 1")
-    wanted = n or SIZES[split]
+    wanted = n or SIZES.get(split, LARGE_SIZE)
     total = sum(KINDS.values())
     kinds = [kind for kind, share in KINDS.items() for _ in range(-(-share * wanted // total))]
     random.Random(f"{VERSION}/{split}/kinds").shuffle(kinds)
-    seen = {row["text"] for row in build("test")} if split == "train" else set()
+    seen = {row["text"] for row in build("test")} if split != "test" else set()
     seen = {normalised(text) for text in seen}
     rows: list[dict[str, Any]] = []
     maker, turn = Maker(split), 0

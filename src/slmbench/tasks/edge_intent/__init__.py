@@ -1,8 +1,8 @@
 """EdgeIntent: what somebody who speaks to an assistant wants, as one label out of a list.
 
 60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
-other hands than those of `train`. Splits: `train` (20 an intent), `train_oos` (more that is out of scope), `few` (5 an
-intent), `test` (10 an intent); `described` (the texts of `train`, each under a schema that offers a few intents with
+other hands than those of `train`. Splits: `train` (20 an intent), `train_large` (50 more an intent), `train_oos` (more
+that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (the texts of `train`, each under a schema that offers a few intents with
 their descriptions), `unseen` (10 intents that are in no other split, to be told by their descriptions alone).
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmbench.core import Example
-from slmbench.tasks import JsonTask
+from slmbench.tasks import LARGE, JsonTask
 
 if TYPE_CHECKING:
     from slmbench.metrics import Figure
@@ -44,7 +44,7 @@ class EdgeIntent(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_intent"
-    names = ("train", "train_oos", "few", "described", "test", "unseen")
+    names = ("train", LARGE, "train_oos", "few", "described", "test", "unseen")
 
     def load(self, split: str) -> list[Example]:
         """The examples of a split. Raises BadInput for a split there is none of."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slmbench.core import BadInput, Example
-from slmbench.tasks import JsonTask
+from slmbench.core import Example
+from slmbench.tasks import LARGE, JsonTask
 
 _HERE = Path(__file__).parent
-LARGE = "train_large"
 
 
 class EdgeJson(JsonTask):
@@ -27,20 +26,13 @@ class EdgeJson(JsonTask):
         """The examples of a split, `train_large:N` for N rows. Raises BadInput for a split there is none of."""
         from slmbench.data import read_examples
 
-        name, colon, rows = split.partition(":")
-        if name == LARGE:
-            return _large(rows if colon else None)
+        if split.partition(":")[0] == LARGE:
+            from slmbench.tasks.edge_json.generate import LARGE_SIZE, large
+
+            return list(large(self.rows(split) or LARGE_SIZE))
         self.check(split)
         folder = "schemas_unseen" if split == "test_schemas" else "schemas"
         return read_examples(_HERE / "data" / f"{split}.jsonl", schemas=_HERE / folder, split=split)
-
-
-def _large(rows: str | None) -> list[Example]:
-    from slmbench.tasks.edge_json.generate import LARGE_SIZE, large
-
-    if rows is not None and not (rows.isascii() and rows.isdigit() and int(rows) > 0):
-        raise BadInput(f"edge_json: {LARGE}:{rows}: give a number of rows after the colon, as in {LARGE}:3000")
-    return list(large(int(rows) if rows else LARGE_SIZE))
 
 
 TASK = EdgeJson()
