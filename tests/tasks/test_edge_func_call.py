@@ -20,6 +20,7 @@ from slmbench.tasks.edge_func_call import ASK, TASK, functions, generate, say, t
 from slmbench.tasks.edge_func_call.measures import by_bfcl, measures, outcome, parameter_counts, whole
 
 FUNCTIONS = functions()
+SPLITS = ("train", "train_large", "test")
 
 
 def test_functions_are_whole_and_their_names_their_own() -> None:
@@ -27,14 +28,14 @@ def test_functions_are_whole_and_their_names_their_own() -> None:
     for name, function in FUNCTIONS.items():
         check_schema(tool(name)["parameters"], name)
         assert set(function["required"]) <= set(function["parameters"]) and len(function["parameters"]) >= 2
-        assert len(function["train"]) == 10 and len(function["test"]) == 5
-        assert not {normalised(t) for t in function["train"]} & {normalised(t) for t in function["test"]}
+        assert [len(function[split]) for split in SPLITS] == [10, 14, 5]
+        assert len({normalised(template) for split in SPLITS for template in function[split]}) == 29
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_templates_fit_their_function(name: str) -> None:
     function = FUNCTIONS[name]
-    for split, needed in (("train", 5), ("test", 2)):
+    for split, needed in (("train", 5), ("train_large", 7), ("test", 2)):
         for template in function[split]:
             assert (
                 template.count("[") == template.count("]") and "[" not in template.replace("[", "", 1).split("[")[0][:0]
@@ -53,7 +54,7 @@ def test_templates_fit_their_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 def test_requests_give_valid_arguments_and_say_them(name: str, split: str) -> None:
     function, chance = FUNCTIONS[name], random.Random(name)
     for template in function[split]:
@@ -82,6 +83,7 @@ def test_the_frozen_files_are_what_is_built(tmp_path: Path) -> None:
         path = generate.write(split, tmp_path)
         assert path.read_bytes() == (Path(generate.__file__).parent / "data" / f"{split}.jsonl").read_bytes()
     assert len(generate.build("train", 30)) == 30 and generate.build("train", 30) == generate.build("train", 30)
+    assert len(TASK.load("train_large")) == generate.LARGE_SIZE
     for split, n in (("dev", None), ("test", 0)):
         with pytest.raises(BadInput, match="edge_func_call"):
             generate.build(split, n)
@@ -89,13 +91,13 @@ def test_the_frozen_files_are_what_is_built(tmp_path: Path) -> None:
         TASK.load("dev")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", ["train", "train_large:300", "test"])
 def test_cases_are_valid_and_of_every_kind(split: str, tiny_folder: Path) -> None:
     from tokenizers import Tokenizer
 
     examples = TASK.load(split)
     kinds = Counter(e.tags["style"] for e in examples)
-    assert kinds.keys() == generate.KINDS.keys() and len(examples) == generate.SIZES[split]
+    assert kinds.keys() == generate.KINDS.keys() and len(examples) == {**generate.SIZES, "train_large:300": 300}[split]
     assert len({(normalised(e.text), str(e.target)) for e in examples if e.target}) == sum(
         bool(e.target) for e in examples
     )
@@ -117,8 +119,8 @@ def test_cases_are_valid_and_of_every_kind(split: str, tiny_folder: Path) -> Non
 
 
 def test_nothing_of_test_stands_in_train() -> None:
-    texts = {split: {normalised(e.text) for e in TASK.load(split) if e.target} for split in ("train", "test")}
-    assert not texts["train"] & texts["test"]
+    texts = {split: {normalised(e.text) for e in TASK.load(split) if e.target} for split in SPLITS}
+    assert not (texts["train"] | texts["train_large"]) & texts["test"]
 
 
 def sample(kind: str, gold: Any, output: Any) -> dict[str, Any]:

@@ -31,18 +31,21 @@ def test_every_intent_has_its_share_in_every_style() -> None:
             for name in names:
                 assert {e.tags["style"] for e in examples if e.target["intent"] == name} == STYLES
     assert [e.target["intent"] for e in TASK.load("train_oos")] == [NONE] * 260
-    with pytest.raises(BadInput, match="no split 'dev': take one of train, train_oos, few"):
+    large = Counter(e.target["intent"] for e in TASK.load("train_large"))
+    assert large.keys() == {*intents(), NONE} and min(large.values()) >= 47 and large[NONE] == 156
+    with pytest.raises(BadInput, match="no split 'dev': take one of train, train_large, train_oos, few"):
         TASK.load("dev")
 
 
 def test_no_text_stands_twice() -> None:
-    texts = [normalised(e.text) for split in ("train", "train_oos", "test", "unseen") for e in TASK.load(split)]
-    assert len(texts) == len(set(texts)) == 2380
+    written = ("train", "train_large", "train_oos", "test", "unseen")
+    texts = [normalised(e.text) for split in written for e in TASK.load(split)]
+    assert len(texts) == len(set(texts)) == 5528
 
 
 def test_train_and_test_share_few_words_and_fewer_turns() -> None:
     """Not one template with the noun exchanged: no test text is near any of train."""
-    train = [set(normalised(e.text).split()) for e in TASK.load("train")]
+    train = [set(normalised(e.text).split()) for split in ("train", "train_large") for e in TASK.load(split)]
     near = 0
     for example in TASK.load("test"):
         words = set(normalised(example.text).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slmbench import config
-from slmbench.core import BadInput, find_split, load_task, tasks
+from slmbench.core import BadInput, find_split, load_task, source_rows, tasks
 from slmbench.pipeline import load_split
 
 
@@ -18,7 +18,7 @@ def test_a_source_names_a_split_of_its_own_task_or_of_another() -> None:
     ):  # fmt: skip
         found = find_split(own, source)
         assert found is not None and (found[0].name, found[1]) == (task, split)
-    for source in ("data/train.jsonl", "edge_intent/none", "other/test", "nothing"):
+    for source in ("data/train.jsonl", "data/train.jsonl:30", "edge_intent/none", "other/test", "nothing"):
         assert find_split(own, source) is None
     named = {"test": "test", "edge_intent/test": "edge_intent_test", "data/a.b.jsonl": "a.b"}
     assert {source: config.Test(source).name for source in named} == named
@@ -30,6 +30,16 @@ def test_a_part_of_a_split_is_spread_over_it() -> None:
     assert len(some) == 60 and len({e.target["intent"] for e in some}) > 50
     assert load_split(task, "train:1320") == task.load("train")
     assert len(load_split(load_task("edge_json"), "train_large:30")) == 30
-    for wrong in ("train:0", "train:1321", "train:x", "train:"):
+    for wrong in ("train:0", "train:1321", "train:x"):
         with pytest.raises(BadInput, match=f"edge_intent: {wrong}: give 1 to 1320 rows"):
             load_split(task, wrong)
+    with pytest.raises(BadInput, match="no split 'train:'"):
+        load_split(task, "train:")
+
+
+def test_a_colon_of_a_path_is_the_paths() -> None:
+    for source, parts in {
+        "rows.jsonl:20": ("rows.jsonl", "20"), "C:\\rows.jsonl": ("C:\\rows.jsonl", ""), "a:b/rows": ("a:b/rows", ""),
+        "rows.jsonl": ("rows.jsonl", ""), "train:x": ("train", "x"),
+    }.items():  # fmt: skip
+        assert source_rows(source) == parts
