@@ -36,6 +36,7 @@ LAYERS = (
     ("formats",),
     ("bfcl",),
     ("models",),
+    ("shallow",),
     ("data",),
     ("weights", "fetch"),
     ("checkpoint",),

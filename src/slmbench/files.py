@@ -11,6 +11,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,3 +158,29 @@ def _whole_length(content: bytes) -> int:
     except ValueError:
         return start
     return end
+
+
+@contextlib.contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its place when the block ends well and vanishes when it does not."""
+    from safetensors import SafetensorError
+
+    old = folder.with_name(f".{folder.name}.partial-old")
+    # A folder cannot replace one that has files, so the old one steps aside; a kill between the moves is undone here.
+    if old.is_dir() and not folder.exists():
+        old.replace(folder)
+    for stale in folder.parent.glob(f".{folder.name}.partial-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with write_errors(folder):
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+        try:
+            yield partial
+            partial.chmod(0o755)
+            if folder.exists():
+                folder.replace(old)
+            partial.replace(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except SafetensorError as error:
+            raise SlmbenchError(f"{folder}: the weights could not be written ({error}): free some space") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

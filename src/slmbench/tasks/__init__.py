@@ -8,7 +8,6 @@ from typing import Any
 from slmbench.core import BadInput, Completion, Example
 from slmbench.metrics import Figure, Score, score
 
-
 LARGE = "train_large"
 """The split of what was made or written to train on beside `train`."""
 
