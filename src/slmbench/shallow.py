@@ -1,4 +1,4 @@
-"""The first layers of a base as a base of its own: `NAME:LAYERS`, for a model that is smaller and quicker than any published."""
+"""The first layers of a base as a base of its own, `NAME:LAYERS`: smaller and quicker than any that is published."""
 
 from __future__ import annotations
 

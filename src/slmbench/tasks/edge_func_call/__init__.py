@@ -3,8 +3,8 @@
 100 functions in 12 domains, written by hand like the requests; those of `test` by other hands than those of `train`,
 and with other values. An answer is a list of calls, in the order in which they are asked for: `[]` where no function
 fits or nothing is wanted any more; a call of `ask_user` where a required argument is missing. The `style` of a case
-says what is hard about it (`generate.KINDS`). `train` and `test` are frozen; `train_large` is made when it is asked for,
-out of templates of its own, and `train_large:N` has N cases.
+says what is hard about it (`generate.KINDS`). `train` and `test` are frozen; `train_large` is made when it is asked
+for, out of templates of its own, and `train_large:N` has N cases.
 """
 
 from __future__ import annotations
