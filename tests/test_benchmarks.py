@@ -188,3 +188,15 @@ def test_what_models_answer_to_questions_of_bfcl(wide_exports: Path, tmp_path: P
     path.write_text(json.dumps({key: rows[0][key] for key in rows[0] if key != "answers"}) + "\n")
     code, _, errors = benchmark("bfcl_models.py", wide_exports, path, "--json")
     assert code == 2 and "slmbench data import bfcl" in errors
+
+
+def test_a_curve_over_training_rows(recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "curve.json"
+    options = ("--runs", tmp_path / "runs", "--json", "--out", out)
+    code, points, errors = benchmark("learning_curve.py", recipe_file, "12x1", 16, *options)
+    assert code == 0, errors
+    assert [(p["rows"], p["epochs"], p["json_exact"]["n"]) for p in points] == [(8, 1, 6), (12, 2, 6)]
+    assert json.loads(out.read_text()) == points and "<polyline" in out.with_suffix(".svg").read_text()
+    for size, said in (("x", "give rows, or rows and epochs as in 1000x4"), ("25", "give 1 to 24 rows")):
+        code, _, errors = benchmark("learning_curve.py", recipe_file, size, *options)
+        assert code == 2 and said in errors
