@@ -80,6 +80,8 @@ class Training:
     """Share of the updates."""
     update_examples: int = 32
     """Examples an update: the effective batch, whatever the memory."""
+    together: int = 1
+    """Examples of one schema that an update takes together: what they begin with is computed once. 1: as drawn."""
     micro_tokens: int = 1536
     """Tokens a forward pass; memory follows this, the result does not."""
     weight_decay: float = 0.0
@@ -226,6 +228,7 @@ def _check(recipe: Recipe, where: str) -> None:
         "train.learning_rate": (0 < train.learning_rate < 1, "above 0 and below 1"),
         "train.warmup": (0 <= train.warmup <= 1, "a share from 0 to 1"),
         "train.update_examples": (train.update_examples >= 1, "at least 1"),
+        "train.together": (1 <= train.together <= train.update_examples, "1 to train.update_examples"),
         "train.micro_tokens": (train.micro_tokens >= 1, "at least 1"),
         "train.weight_decay": (train.weight_decay >= 0, "0 or more"),
         "train.max_grad_norm": (train.max_grad_norm > 0, "above 0"),

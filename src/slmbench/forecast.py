@@ -121,19 +121,19 @@ def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, 
 
 def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]]:
     """What every pass of the training holds, as `budget.Passes`."""
-    from slmbench.llama import packed, sizes
+    from slmbench import llama
     from slmbench.padded import micro_batches
     from slmbench.train import updates_of_epoch
 
-    cut = packed if by_hand else micro_batches
+    cut = llama.passes if by_hand else micro_batches
     settings = plan.recipe.train
     updates: list[Sequence[Encoded]] = [
         update
         for epoch in range(settings.epochs)
-        for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings.update_examples)
+        for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings)
     ]
     groups = (group for update in updates for group in cut(update, tokens))
-    return [sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
+    return [llama.sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
 
 
 def _evaluation(plan: Plan, shape: budget.Shape, size: int, device: str, limit: int) -> tuple[int, dict[str, int]]:

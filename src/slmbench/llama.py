@@ -224,6 +224,23 @@ def packed(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
     return [[row] for row in order]
 
 
+def alike(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
+    """Rows cut into passes of at most `budget` tokens, those together that begin alike."""
+    groups: list[list[Encoded]] = []
+    for row in sorted(rows, key=lambda r: (r.ids, r.id)):
+        if groups and sum(own for own, _ in sizes([*groups[-1], row])) <= budget:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def passes(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
+    """Rows cut into passes of at most `budget` tokens: of like size, or rows that begin alike where these are fewer."""
+    even, shared = packed(rows, budget), alike(rows, budget)
+    return shared if len(shared) < len(even) else even
+
+
 def segments(rows: Sequence[Encoded]) -> list[tuple[int, int, int, int]]:
     """What a pass over rows holds: (row, from, to, parent) for every run of tokens that is there once.
 
@@ -335,17 +352,11 @@ class LlamaStep:
 
     def groups(self, rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
         """Rows cut into passes of at most `budget` tokens."""
-        return packed(rows, budget)
+        return passes(rows, budget)
 
     def alike(self, rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
         """The same with rows together that begin alike, so that most is computed once: where no order is wanted."""
-        groups: list[list[Encoded]] = []
-        for row in sorted(rows, key=lambda r: (r.ids, r.id)):
-            if groups and sum(own for own, _ in sizes([*groups[-1], row])) <= budget:
-                groups[-1].append(row)
-            else:
-                groups.append([row])
-        return groups
+        return alike(rows, budget)
 
     def release(self) -> None:
         """Give the buffers back; the next pass takes new ones."""

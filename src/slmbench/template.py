@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,8 @@ class Encoded:
     id: str
     ids: tuple[int, ...]
     prompt_tokens: int
+    schema: str = ""
+    """As the prompt writes it, empty where it does not: rows that have it in common begin alike."""
 
     @property
     def completion_tokens(self) -> int:
@@ -68,7 +71,8 @@ def encode(example: Example, tokenizer: Any, style: PromptStyle) -> Encoded:
         raise ValueError("the tokenizer needs an EOS token and a pad token that is another one")
     prompt = encode_prompt(example, tokenizer, style)
     completion = tokenizer(target_text(example), add_special_tokens=False)["input_ids"]
-    return Encoded(example.id, (*prompt, *completion, tokenizer.eos_token_id), len(prompt))
+    written = sys.intern(render_schema(example.schema)) if style == "schema" else ""
+    return Encoded(example.id, (*prompt, *completion, tokenizer.eos_token_id), len(prompt), written)
 
 
 def render_schema(schema: Mapping[str, Any]) -> str:

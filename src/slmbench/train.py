@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from slmbench import checkpoint
-from slmbench.config import Recipe
+from slmbench.config import Recipe, Training
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.llama import LlamaStep, unsupported
@@ -34,11 +34,23 @@ SPARE = 32 * 2**20
 """Bytes beside what is written, for everything else that a save allocates."""
 
 
-def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, update_examples: int) -> list[list[Encoded]]:
-    """The epoch's updates: a seeded order, cut every `update_examples`; the last may be smaller."""
-    order = list(rows)
-    random.Random(f"{seed}:{epoch}").shuffle(order)
-    return [order[i : i + update_examples] for i in range(0, len(order), update_examples)]
+def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, settings: Training) -> list[list[Encoded]]:
+    """The epoch's updates: a seeded order, cut every `update_examples`; the last may be smaller.
+
+    Up to `together` rows whose prompts write the same schema follow each other; else the order is as random.
+    """
+    order, chance = list(rows), random.Random(f"{seed}:{epoch}")
+    chance.shuffle(order)
+    if settings.together > 1:
+        alike: dict[str, list[Encoded]] = {}
+        for row in order:
+            alike.setdefault(row.schema, []).append(row)
+        runs = [
+            part[i : i + settings.together] for part in alike.values() for i in range(0, len(part), settings.together)
+        ]
+        chance.shuffle(runs)
+        order = [row for run in runs for row in run]
+    return [order[i : i + settings.update_examples] for i in range(0, len(order), settings.update_examples)]
 
 
 def learning_rate(update: int, updates: int, peak: float, warmup: float) -> float:
@@ -138,7 +150,7 @@ class Trainer:
     def schedule(self) -> Iterator[tuple[int, list[Encoded], bool]]:
         """(epoch, examples, last of the epoch) of every update, from the first."""
         for epoch in range(self.recipe.train.epochs):
-            updates = updates_of_epoch(self.rows, epoch, self.recipe.seed, self.recipe.train.update_examples)
+            updates = updates_of_epoch(self.rows, epoch, self.recipe.seed, self.recipe.train)
             for i, examples in enumerate(updates):
                 yield epoch, examples, i == len(updates) - 1
 

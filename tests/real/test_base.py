@@ -145,7 +145,7 @@ recipe = replace(
 model = train.attach_adapter(models.load_model(base, precision), recipe)
 trainer = train.Trainer(recipe, model, rows, rows[:4], tokenizer.pad_token_id, Path(sys.argv[1]), {})
 trainer.run()
-updates = train.updates_of_epoch(rows, 0, recipe.seed, 12)
+updates = train.updates_of_epoch(rows, 0, recipe.seed, recipe.train)
 by_hand = trainer.step.name == "by hand"
 groups = [group for update in updates for group in trainer.step.groups(update, tokens)]
 passes = [sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]

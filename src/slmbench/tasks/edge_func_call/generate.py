@@ -1,4 +1,8 @@
-"""Builds EdgeFuncCall's splits out of `functions.json`: seeded, without duplicates, the same bytes on every machine."""
+"""Builds EdgeFuncCall's splits out of `functions.json`: seeded, without duplicates, the same bytes on every machine.
+
+In `train_large` several cases in a row are offered the same functions: what they begin with is computed once where they
+are trained on together.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,8 @@ KINDS = {
 SIZES = {"train": 2000, "test": 500}
 """Of the splits that are frozen."""
 LARGE_SIZE = 4000
+TOGETHER = 8
+"""Cases of `train_large` that are offered the same."""
 # The part of each list of values that a split draws from: a quarter is common to both.
 VALUES = {"train": slice(0, 18), LARGE: slice(0, 18), "test": slice(12, 24)}
 Call = dict[str, Any]
@@ -100,6 +106,8 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
     wanted = n or SIZES.get(split, LARGE_SIZE)
     total = sum(KINDS.values())
     kinds = [kind for kind, share in KINDS.items() for _ in range(-(-share * wanted // total))]
+    if split == LARGE:  # whether one is offered or several is their group's affair
+        kinds = ["choose" if kind == "single" else kind for kind in kinds]
     random.Random(f"{VERSION}/{split}/kinds").shuffle(kinds)
     seen = {row["text"] for row in build("test")} if split != "test" else set()
     seen = {normalised(text) for text in seen}
@@ -107,6 +115,8 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
     maker, turn = Maker(split), 0
     while len(rows) < wanted:
         kind = kinds[len(rows)]
+        if split == LARGE and len(rows) % TOGETHER == 0:
+            maker.offer_together(turn)
         text, tools, calls = maker.make(kind, turn)
         turn += 1
         # Small talk may come again: there is no other way to say "ok".
@@ -134,11 +144,19 @@ class Maker:
         self.all = functions()
         self.names = sorted(self.all)
         random.Random(f"{VERSION}/{split}/functions").shuffle(self.names)
+        self.offered: list[str] = []
+        """What every case is offered until that changes; nothing where each has an offer of its own."""
+
+    def offer_together(self, turn: int) -> None:
+        """Let the cases from `turn` on be offered the same: 1 to 8 functions, half of them from one domain."""
+        chance = random.Random(f"{VERSION}/{self.split}/{turn}/offer")
+        first, self.offered = self.all[chance.choice(self.names)], []
+        self.offered = [first["name"]] if chance.random() < 0.1 else self._offer([first], chance)
 
     def make(self, kind: str, turn: int) -> Case:
         """The case number `turn`, which is of a kind."""
         chance = random.Random(f"{VERSION}/{self.split}/{turn}")
-        function = self.all[self.names[turn % len(self.names)]]
+        function = self.all[chance.choice(self.offered) if self.offered else self.names[turn % len(self.names)]]
         makers: dict[str, Callable[[Function, random.Random], Case]] = {
             "single": self._single, "choose": self._choose, "parallel": self._parallel, "none": self._none,
             "missing": self._missing, "answered": self._answered, "recovered": self._recovered,
@@ -156,7 +174,8 @@ class Maker:
         return said.text, self._offer([function], chance), [_call(function, said)]
 
     def _parallel(self, function: Function, chance: random.Random) -> Case:
-        others = [self.all[name] for name in chance.sample(self.names, 2)]
+        pool = self.offered or self.names
+        others = [self.all[name] for name in (chance.sample(pool, 2) if len(pool) > 1 else pool * 2)]
         asked = [function, *others][: chance.choice((2, 2, 2, 3))]
         if chance.random() < 0.25:
             asked = [function, function]
@@ -175,6 +194,8 @@ class Maker:
         if roll < _CHATTY + _DROPPED:
             text = dialogue(said.text, chance.choice(_READY), chance.choice(_WITHDRAWN))
             return text, self._offer([function], chance), []
+        if self.offered:
+            return self._said(self._foreign(chance), chance).text, self.offered, []
         return said.text, self._others(function, chance), []
 
     def _missing(self, function: Function, chance: random.Random) -> Case:
@@ -247,11 +268,13 @@ class Maker:
             if len(slots) >= times:
                 return function, said, json.loads(json.dumps(said.arguments)), chance.sample(slots, times)
             if chance.random() < 0.1:
-                function = self.all[chance.choice(self.names)]
+                function = self.all[chance.choice(self.offered or self.names)]
         raise RuntimeError(f"no template says {times} things that can be changed")
 
     def _offer(self, wanted: list[Function], chance: random.Random) -> list[str]:
-        """Those that are wanted among 2 to 8, half of the others from their domain, in any order."""
+        """Those that are wanted among 2 to 8, half of the others from their domain, in any order; or what all are."""
+        if self.offered:
+            return self.offered
         names = list(dict.fromkeys(function["name"] for function in wanted))
         count = max(len(names) + 1, chance.choice((2, 3, 3, 4, 4, 5, 6, 8)))
         domains = {function["domain"] for function in wanted}
@@ -261,6 +284,11 @@ class Maker:
         offered = [*names, *near, *(name for name in others if name not in near)][:count]
         chance.shuffle(offered)
         return offered
+
+    def _foreign(self, chance: random.Random) -> Function:
+        """A function that shares no word of its name with any that is offered."""
+        words = {word for name in self.offered for word in name.split("_")}
+        return self.all[chance.choice([name for name in self.names if not words & set(name.split("_"))])]
 
     def _others(self, function: Function, chance: random.Random) -> list[str]:
         """1 to 6 functions of which none fits: of its own domain none that shares a word of its name."""
