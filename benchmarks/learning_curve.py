@@ -1,8 +1,8 @@
 """How accuracy on a recipe's first test set grows with the rows that it is trained on.
 
 The recipe is run once for each size, its one source of training rows cut to so many, evenly spaced; 1000x4 is 1,000
-rows for four epochs. Runs that were finished are not made again, so a longer list costs only what is new in it. The base
-does not answer. What is measured is printed as a table, or as JSON; --out keeps it, with the curve beside it as SVG.
+rows for four epochs. Runs that were finished are not made again, so a longer list costs only what is new in it. The
+base does not answer. What is measured is printed as a table, or as JSON; --out keeps it, with the curve as SVG beside.
 """
 
 from __future__ import annotations
