@@ -47,7 +47,7 @@ class Request:
 
     `schema` constrains the answer where the backend can; None leaves it free. `text` is the document, for a backend
     that drafts from it; `grounded` lets strings only say what stands in it. The first `shared_tokens` of the prompt are
-    those of every document under the schema.
+    those of every document under the schema. `likelihoods` asks for those of the answer's tokens.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Request:
     text: str = ""
     shared_tokens: int = 0
     grounded: bool = False
+    likelihoods: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Completion:
 
     `finish` is `stop` (it wrote its end token), `length` (it was cut at its limit) or `error`. Times are seconds;
     `first_token_s` is known at batch 1 only, and `total_s` is the batch's wall time, so latency is read at batch 1.
+    `log_likelihoods` are the tokens' own, before any constraint, where they were asked for and the backend has them.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Completion:
     total_s: float
     batch: int
     constraint: str = "free"
+    log_likelihoods: tuple[float, ...] = ()
 
 
 class Backend(Protocol):

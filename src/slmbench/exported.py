@@ -72,12 +72,13 @@ class Exported:
         """Prompt, completion and EOS of a labelled document."""
         return encode(example, self.tokens, self.style)
 
-    def request(self, example: Example, budget: int, constraint: str = "schema") -> Request:
+    def request(self, example: Example, budget: int, constraint: str = "schema", likelihoods: bool = False) -> Request:
         """What a decoder is asked for a document; its answer may take `budget` tokens."""
         ids = encode_prompt(example, self.tokens, self.style)
         schema = None if constraint == "free" else example.schema
         shared = self._shared(ids, example)
-        return Request(example.id, ids, budget, schema, example.text, shared, constraint == "grounded")
+        grounded = constraint == "grounded"
+        return Request(example.id, ids, budget, schema, example.text, shared, grounded, likelihoods)
 
     def _shared(self, ids: tuple[int, ...], example: Example) -> int:
         """Tokens that the prompt has in common with that of any other document under the schema."""

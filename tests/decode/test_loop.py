@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from engines import Fake, Scripted
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from slmbench.core import BadInput, Completion, Request, load_task
 from slmbench.decode.grammar import Vocabulary
-from slmbench.decode.loop import Decoder
+from slmbench.decode.loop import Decoder, Part
 from slmbench.schema import canonical, strict_loads, validate
 from slmbench.tasks.edge_json import TASK
 from slmbench.template import prompt_text
@@ -57,6 +58,23 @@ def test_known_answers_are_written_in_few_passes(tokenizer: Any, vocabulary: Voc
         assert {c.finish for c in found} == {"stop"} and {c.constraint for c in found} == {"schema"}
         assert fast.work.passes < 0.4 * plain.work.passes
         assert all(strict_loads(c.text) for c in found)
+
+
+def test_likelihoods_are_the_models_own(tokenizer: Any, vocabulary: Vocabulary) -> None:
+    """With drafts as without, one for each token; of what nobody chose, that of certainty."""
+    asked, golds = documents(tokenizer, 6)
+    rows = [(list(r.prompt_ids), gold) for r, gold in zip(asked, golds, strict=True)]
+    wanted = [dataclasses.replace(request, likelihoods=True) for request in asked]
+    fast, plain = (Decoder(Scripted(vocabulary.size, rows, 0.2), tokenizer, vocabulary, most) for most in (32, 0))
+    for one, other, request in zip(answers(fast, wanted), answers(plain, wanted), wanted, strict=True):
+        assert one.log_likelihoods == pytest.approx(other.log_likelihoods)
+        assert len(one.log_likelihoods) == len(one.token_ids) and max(one.log_likelihoods) <= 0
+        engine, read = Scripted(vocabulary.size, rows, 0.2), [*request.prompt_ids, *one.token_ids]
+        logits = engine.forward([Part(0, read[:-1], 0, len(one.token_ids))])[0].astype(float)
+        expected = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        chosen = expected[np.arange(len(one.token_ids)), one.token_ids]
+        assert one.log_likelihoods[:-1] == pytest.approx(chosen[:-1])
+    assert {c.log_likelihoods for c in answers(plain, asked)} == {()}
 
 
 @pytest.mark.parametrize("most", [0, 32])

@@ -102,6 +102,8 @@ class Answer:
         self.marks: list[str] = []
         self.limit = min(FEWEST * 2, most)
         self.written: list[int] = []
+        self.likely: list[float] = []
+        """The log-likelihood of every token written, where the request asks for it."""
         self.spoken = 0
         self.done = False
         self.started = time.perf_counter()
@@ -143,12 +145,15 @@ class Answer:
                 self.done = True
                 break
             self.written.append(token)
+            if self.request.likelihoods:
+                self.likely.append(log_likelihood(logits[row], token))
             if stops or len(self.written) == self.room:
                 self.done = True
             elif self.matcher is not None:
                 self.bounds.accept(token)
                 if self.matcher.is_stopped():  # nothing but the end may follow: no pass is needed for it
                     self.written.append(self.spelling.vocabulary.stops[0])
+                    self.likely += [0.0] * self.request.likelihoods
                     self.done = True
             if row == len(draft) or token != draft[row] or stops:
                 break
@@ -211,3 +216,9 @@ class Answer:
             token = best if best is not None else int(np.where(mask, logits, -np.inf).argmax()) if mask.any() else None
         self.work.seconds["choose"] += time.perf_counter() - started
         return token
+
+
+def log_likelihood(logits: np.ndarray, token: int) -> float:
+    """Of a token under logits [vocabulary], in double precision only where it adds up."""
+    top = logits.max()
+    return float(logits[token] - top - np.log(np.exp(logits - top).sum(dtype=np.float64)))

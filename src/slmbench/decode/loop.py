@@ -146,6 +146,7 @@ class Decoder:
             total_s=time.perf_counter() - answer.started,
             batch=self.engine.slots,
             constraint="free" if request.schema is None else "grounded" if request.grounded else "schema",
+            log_likelihoods=tuple(answer.likely),
         )
 
     def _recall(self, request: Request, slot: int) -> int:

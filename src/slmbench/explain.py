@@ -1,0 +1,155 @@
+"""Where each value of an answer comes from: the characters of the document that it was read off, and by which rule.
+
+The rules are those by which the gate checks training data (`synth/derive.py`), so a value that no rule leads to is one
+that the model chose or made up. A value that stands in the document more than once is looked for where its field's
+label is, else behind what was read before it, and two values share no characters as long as that can be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slmbench.schema import leaves, properties_of, resolve
+from slmbench.synth.derive import derive
+
+NONE = "none"
+LONGEST_WINDOW = 8
+"""Words that one value is spelt in, at most: "the twenty-fourth of March 2027 at half past seven" has nine."""
+MOST_WORDS = 4000
+"""Of documents longer than this only what stands there as it is, is looked for."""
+LABEL_REACH = 48
+"""Characters before a value in which its label is looked for."""
+_WITHOUT_DIGITS = frozenset({"number_words", "boolean_words", "enum_spelling", "empty_list"})
+_EDGES = ".,;:!?()[]{}<>\"'`*_|="
+Span = tuple[int, int]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A leaf of an answer: its path, its value, the rule that leads from the text to it (`none` where none does), and
+    the characters [begin, end) of the text, None where they cannot be told."""
+
+    path: Path
+    value: Any
+    rule: str
+    span: Span | None
+
+
+def sources(value: Any, schema: Mapping[str, Any], text: str) -> list[Source]:
+    """The source of every leaf of an answer, in the answer's order."""
+    taken: list[Span] = []
+    found = []
+    for path, leaf in leaves(value):
+        field = _schema_at(schema, path)
+        rule = derive(leaf, text, field)
+        span = None
+        if rule is not None:
+            span = _chosen(list(_candidates(leaf, rule, field, text)), path, text, taken)
+        elif isinstance(leaf, str) and leaf.strip() and "enum" not in field and "const" not in field:
+            span = _chosen(list(_copies(leaf, text, re.IGNORECASE)), path, text, taken)
+            rule = "verbatim" if span else None
+        if span:
+            taken.append(span)
+        found.append(Source(path, leaf, rule or NONE, span))
+    return found
+
+
+def pointer(path: Path) -> str:
+    """A path as JSON Pointer (RFC 6901).
+
+    >>> pointer(("lines", 0, "a/b"))
+    '/lines/0/a~1b'
+    """
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _schema_at(root: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    schema: Any = resolve(root, root)
+    for step in path:
+        schema = schema.get("items", {}) if isinstance(step, int) else properties_of(schema, root).get(step, {})
+        schema = resolve(schema, root)
+        if not isinstance(schema, Mapping):
+            return {}
+    found: Mapping[str, Any] = schema
+    return found
+
+
+def _candidates(value: Any, rule: str, schema: Mapping[str, Any], text: str) -> Iterator[Span]:
+    if rule == "verbatim":
+        yield from _copies(value if isinstance(value, str) else _spelt(value), text)
+    elif rule != "empty_list":
+        yield from _windows(value, rule, schema, text)
+
+
+def _spelt(value: Any) -> str:
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )
+
+
+def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
+    """Where a value stands in the text as whole words, its white space being any."""
+    words = value.split()
+    if not words:
+        return
+    pattern = r"\s+".join(map(re.escape, words))
+    before = r"(?<!\w)" if re.match(r"\w", words[0]) else ""
+    after = r"(?!\w)" if re.match(r"\w", words[-1][-1]) else ""
+    spans = [match.span() for match in re.finditer(before + pattern + after, text, flags)]
+    # Scripts that write words together have no edges to look for.
+    yield from spans or [match.span() for match in re.finditer(pattern, text, flags)]
+
+
+def _windows(value: Any, rule: str, schema: Mapping[str, Any], text: str) -> Iterator[Span]:
+    """The smallest runs of words from which the rule leads to the value."""
+    words = [match.span() for match in re.finditer(r"\S+", text)]
+    if len(words) > MOST_WORDS:
+        return
+    ends: dict[int, Span] = {}
+    for i, (begin, _) in enumerate(words):
+        for j in range(i, min(i + LONGEST_WINDOW, len(words))):
+            end = words[j][1]
+            window = text[begin:end]
+            if rule not in _WITHOUT_DIGITS and not any(map(str.isdigit, window)):
+                continue
+            if derive(value, window, schema) == rule:
+                ends[end] = (begin, end)  # a later beginning with the same end is the smaller window
+                break
+    for begin, end in sorted(ends.values()):
+        yield _trimmed(value, rule, schema, text, begin, end)
+
+
+def _trimmed(value: Any, rule: str, schema: Mapping[str, Any], text: str, begin: int, end: int) -> Span:
+    """A window without the marks at its ends that the value does not need."""
+    while begin < end - 1 and text[begin] in _EDGES and derive(value, text[begin + 1 : end], schema) == rule:
+        begin += 1
+    while begin < end - 1 and text[end - 1] in _EDGES and derive(value, text[begin : end - 1], schema) == rule:
+        end -= 1
+    return begin, end
+
+
+def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span]) -> Span | None:
+    """The likeliest of several places: free, with the label before it, behind what was read last."""
+    if not spans:
+        return None
+    last = taken[-1][1] if taken else 0
+    label = next((step for step in reversed(path) if isinstance(step, str)), "")
+    words = [
+        word
+        for word in re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label).lower())
+        if len(word) > 1
+    ]
+
+    def rank(span: Span) -> tuple[bool, int, bool, int]:
+        overlaps = any(span[0] < end and begin < span[1] for begin, end in taken)
+        before = text[max(0, span[0] - LABEL_REACH) : span[0]].lower()
+        named = sum(word in before for word in words)
+        return overlaps, -named, span[0] < last, span[0]
+
+    return min(spans, key=rank)
