@@ -94,6 +94,17 @@ def wide_run(settings: dict[str, Any], wide_folder: Path, tmp_path_factory: pyte
 
 
 @pytest.fixture(scope="session")
+def wide_exports(wide_run: Path) -> Path:
+    """A run and its exports; what a random model answers is noise, so nothing is asked of it."""
+    from slmbench import export
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "MOST_POINTS_LOST", 100)
+        export.export(wide_run, ["int8", "merged", "gguf-q8_0"])
+    return wide_run
+
+
+@pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Any:
     """The tiny base as `models.find` gives it."""
     from slmbench import models

@@ -95,17 +95,6 @@ def test_kills_of_no_recipe_is_a_sentence(tmp_path: Path) -> None:
     assert errors.startswith("kills: ") and "none.yaml" in errors
 
 
-@pytest.fixture(scope="module")
-def wide_exports(wide_run: Path) -> Path:
-    """A run and its exports; what a random model answers is noise, so nothing is asked of it."""
-    from slmbench import export
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "MOST_POINTS_LOST", 100)
-        export.export(wide_run, ["int8", "merged", "gguf-q8_0"])
-    return wide_run
-
-
 SCHEMAS = ROOT / "src" / "slmbench" / "tasks" / "edge_json" / "schemas"
 needs_kernels = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 

@@ -17,7 +17,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("export", "bench"),
+    ("export", "extract"),
+    ("calibrate",),
+    ("bench",),
     ("forms", "smooth"),
     ("graph", "ggml"),
     ("pipeline", "operate"),
@@ -36,6 +38,7 @@ LAYERS = (
     ("metrics",),
     ("confidence",),
     ("formats",),
+    ("documents",),
     ("bfcl",),
     ("models",),
     ("shallow",),

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _add_operating_verbs(verbs)
     _add_run_verbs(verbs)
     _add_model_verbs(verbs)
+    _add_extract(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
     models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
@@ -365,6 +366,49 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     _json(verb)
     verb.set_defaults(call=_bench)
+
+
+def _add_extract(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "extract",
+        help="documents in, rows out, under a schema",
+        description="Turn documents into JSON with an exported model. Text files, JSONL, CSV, Parquet, folders of them,"
+        " or - for standard input; rows in their order, as JSONL to standard output or into --out (.jsonl, .csv,"
+        " .parquet). A document that cannot be read is a row with an error. Killed with --out, the same command goes"
+        " on.",
+        epilog="Example: cat mails.jsonl | slmbench extract runs/x/export/int8 - --schema order.json | jq .json",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("documents", nargs="+", metavar="FILE", help="files, folders, or - for standard input")
+    verb.add_argument("--schema", type=Path, metavar="FILE", help="a JSON Schema (default: the one it was trained on)")
+    verb.add_argument("--column", metavar="NAME", help="where rows hold the document (default: text, document, ...)")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="by its ending: .csv, .parquet, else JSONL")
+    verb.add_argument("--explain", action="store_true", help="for every value where it was read, and how sure it is")
+    verb.add_argument(
+        "--min-confidence", type=float, metavar="P", help="with --review: rows less sure than this go there"
+    )
+    verb.add_argument("--review", type=Path, metavar="FILE", help="JSONL of doubtful rows, each with its document")
+    verb.add_argument("--constraint", choices=("schema", "grounded", "free"), default="schema", help="default: schema")
+    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.set_defaults(call=_extract)
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from slmbench.exported import load_exported
+    from slmbench.extract import Asked, extract, schema_of
+
+    exported = load_exported(arguments.model)
+    asked = Asked(
+        schema_of(exported, arguments.schema), arguments.constraint, arguments.explain, arguments.min_confidence,
+        arguments.batch, arguments.threads,
+    )  # fmt: skip
+    counts = extract(
+        exported, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review
+    )
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "documents")
+    print(said, file=sys.stderr)
+    return 1 if counts["failed"] and counts["failed"] == counts["documents"] else 0
 
 
 def _export(arguments: argparse.Namespace) -> None:

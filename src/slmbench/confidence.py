@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Path = tuple[str | int, ...]
 LEAST = 1e-6
 """Likelihoods are kept this far from 0 and 1: their log odds are the curve's variable."""
-_SCALAR = re.compile(r"[^\s,\]}]+")
+_DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
 
 
@@ -119,7 +119,7 @@ def _value(text: str, at: int, path: Path, found: list[tuple[Path, int, int]]) -
     """Note the leaves of the value that begins at `at`; its end."""
     begin, bracket = at, text[at : at + 1]
     if bracket not in ("{", "["):
-        end = json.decoder.scanstring(text, at + 1)[1] if bracket == '"' else _scalar_end(text, at)
+        _, end = _DECODER.raw_decode(text, at)
         found.append((path, begin, end))
         return end
     close, count = {"{": "}", "[": "]"}[bracket], 0
@@ -129,21 +129,14 @@ def _value(text: str, at: int, path: Path, found: list[tuple[Path, int, int]]) -
             at = _skip(text, _expected(text, at, ","))
         step: str | int = count
         if bracket == "{":
-            step, at = json.decoder.scanstring(text, _expected(text, at, '"'))
+            _expected(text, at, '"')
+            step, at = _DECODER.raw_decode(text, at)
             at = _skip(text, _expected(text, _skip(text, at), ":"))
         at = _skip(text, _value(text, at, (*path, step), found))
         count += 1
     if not count:
         found.append((path, begin, at + 1))
     return at + 1
-
-
-def _scalar_end(text: str, at: int) -> int:
-    match = _SCALAR.match(text, at)
-    if match is None:
-        raise ValueError(f"no value at character {at}")
-    json.loads(match[0])
-    return match.end()
 
 
 def _expected(text: str, at: int, char: str) -> int:

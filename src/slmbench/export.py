@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmbench import forms, models
+from slmbench.calibrate import calibrate
 from slmbench.config import load_recipe
-from slmbench.core import BadInput, SlmbenchError
+from slmbench.core import BadInput, Example, SlmbenchError
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.exported import MANIFEST, Exported
 from slmbench.files import file_sha256, json_text, read_json, write_atomic
@@ -78,6 +79,7 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
                     f" exactly, the run {checked['exact']['run']}: {checked['points_lost']:.1f} points lost, over"
                     f" {allowed}; take another form."
                 )
+            manifest["confidence"] = calibrate(Exported(Path(partial), manifest), plan.validation.examples)
             _publish(Path(partial), manifest, folder)
         done.append((folder, manifest))
     return done
@@ -137,6 +139,7 @@ def _manifest(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
         "base": plan.base.facts(),
         "adapter_sha256": file_sha256(run / "adapter" / "adapter_model.safetensors"),
         "task": plan.recipe.task,
+        "schema": only_schema(plan.train.examples),
         "prompt": {"style": plan.recipe.prompt, "sha256": prompt_hash(plan.recipe.prompt)},
         "eos": tokenizer.eos_token_id,
         "pad": tokenizer.pad_token_id,
@@ -145,6 +148,12 @@ def _manifest(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
             path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(folder.iterdir())
         },
     }
+
+
+def only_schema(examples: Sequence[Example]) -> Mapping[str, Any] | None:
+    """The schema that all examples are under; None where they are under several."""
+    first = examples[0].schema
+    return first if all(example.schema == first for example in examples) else None
 
 
 class _Original:

@@ -64,6 +64,11 @@ class Exported:
         return importlib.import_module(f"slmbench.backends.{self.manifest['backend']}")
 
     @property
+    def decoded_here(self) -> bool:
+        """Whether our loop writes the answers, and not a library's own."""
+        return not hasattr(self._module, "open_backend")
+
+    @property
     def most_at_once(self) -> int:
         """Documents that one pass may answer."""
         return int(getattr(self._module, "MOST_SLOTS", 1))
@@ -101,7 +106,7 @@ class Exported:
             raise BadInput(
                 f"--batch {batch}: {self.manifest['form']} answers no more than {self.most_at_once} at once."
             )
-        if hasattr(module, "open_backend"):
+        if not self.decoded_here:
             if draft_tokens is not None:
                 raise BadInput(f"--draft-tokens: {self.manifest['form']} has its own loop; leave it away.")
             backend: Backend = module.open_backend(self.folder, threads or usable_cores())

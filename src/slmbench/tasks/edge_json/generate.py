@@ -25,7 +25,8 @@ from slmbench.synth.check import check_example
 from slmbench.synth.speech import Phrases, read_phrases
 from slmbench.synth.styles import MULTILINE, TRAINED, UNSEEN, render
 from slmbench.synth.values import Source
-from slmbench.tasks.edge_json import LARGE, TASK, objects, objects_unseen
+from slmbench.tasks import LARGE
+from slmbench.tasks.edge_json import TASK, objects, objects_unseen
 from slmbench.tasks.edge_json.invent import Invented, invent
 
 VERSION = TASK.version

@@ -1,0 +1,335 @@
+"""Documents in, rows out: the verb `extract`.
+
+Every document gives one row in the order of the documents, in a file that only grows: what a killed process wrote
+stands, and the same command goes on behind it. Tables (CSV, Parquet) are made of that file when all is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmbench.confidence import Curve, leaf_likelihoods
+from slmbench.core import BadInput, Completion, Example, Request
+from slmbench.decode.loop import Decoder
+from slmbench.documents import STDIN, Document, documents, files_of, parquet_library
+from slmbench.explain import pointer, sources
+from slmbench.exported import Exported
+from slmbench.files import Appender, json_text, read_json, read_jsonl_tolerant, write_atomic
+from slmbench.progress import progress, say
+from slmbench.schema import check_schema, properties_of, strict_loads, validate
+
+MOST_TOKENS = 1024
+"""Of one answer."""
+_TABLES = frozenset({".csv", ".parquet"})
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of an extraction beside its documents and model."""
+
+    schema: Mapping[str, Any]
+    constraint: str = "schema"
+    explain: bool = False
+    min_confidence: float | None = None
+    batch: int = 1
+    threads: int | None = None
+
+    @property
+    def likelihoods(self) -> bool:
+        """Whether the model is asked how sure it is."""
+        return self.explain or self.min_confidence is not None
+
+
+class Extractor:
+    """A loaded model that turns documents into rows under one schema."""
+
+    def __init__(self, exported: Exported, asked: Asked) -> None:
+        self.exported, self.asked = exported, asked
+        self.backend = exported.backend(asked.threads, batch=asked.batch)
+        curves = exported.manifest.get("confidence", {})
+        self.leaf, self.whole = (Curve(**curves.get(name, {})) for name in ("leaf", "document"))
+
+    def rows(self, found: Iterable[Document]) -> Iterator[Row]:
+        """One row for each document, in their order: {id, json, ...} or {id, error}."""
+        if self.asked.batch > 1:
+            yield from self._at_once(found)
+            return
+        for document in found:
+            request = self._request("0", document)
+            if isinstance(request, dict):
+                yield request
+                continue
+            for completion in self.backend.generate([request]):
+                yield self.row(document, completion)
+
+    def _at_once(self, found: Iterable[Document]) -> Iterator[Row]:
+        """The same where answers end in any order."""
+        waiting: dict[str, Row | None] = {}
+        """Rows by their place, in the order of the documents; None where the answer is still being written."""
+        asked: dict[str, Document] = {}
+
+        def requests() -> Iterator[Request]:
+            for place, document in enumerate(found):
+                made = self._request(str(place), document)
+                waiting[str(place)] = made if isinstance(made, dict) else None
+                if isinstance(made, Request):
+                    asked[made.id] = document
+                    yield made
+
+        for completion in self.backend.generate(requests()):
+            waiting[completion.id] = self.row(asked.pop(completion.id), completion)
+            yield from _ready(waiting)
+        yield from _ready(waiting)
+
+    def _request(self, key: str, document: Document) -> Request | Row:
+        """What is asked for a document, or why nothing can be."""
+        if document.error:
+            return Row(id=document.id, error=document.error)
+        example = Example(key, document.text, "", self.asked.schema, None)
+        try:
+            request = self.exported.request(example, MOST_TOKENS, self.asked.constraint, self.asked.likelihoods)
+        except BadInput as error:
+            return Row(id=document.id, error=str(error))
+        room = self.backend.engine.positions if isinstance(self.backend, Decoder) else math.inf
+        if len(request.prompt_ids) >= room:
+            said = f"{len(request.prompt_ids)} tokens are over the {room - 1} that this model reads; cut the document."
+            return Row(id=document.id, error=said)
+        return request
+
+    def row(self, document: Document, completion: Completion) -> Row:
+        """The row of an answer."""
+        try:
+            value = strict_loads(completion.text)
+        except ValueError:
+            cut = "was cut off at its limit" if completion.finish == "length" else "is no JSON"
+            return Row(id=document.id, error=f"the answer {cut}.", output=completion.text)
+        row = Row(id=document.id, json=value)
+        if wrong := validate(value, self.asked.schema):
+            row["invalid"] = wrong[0]
+        if self.asked.likelihoods:
+            row["confidence"] = self._confidence(completion)
+        if self.asked.explain:
+            row["values"] = self._values(document, value, completion)
+        return row
+
+    def _confidence(self, completion: Completion) -> float | None:
+        """How likely the whole answer is right; None where the backend does not say how likely it was."""
+        logs = completion.log_likelihoods
+        return round(self.whole(math.exp(min(0.0, sum(logs)))), 4) if logs else None
+
+    def _values(self, document: Document, value: Any, completion: Completion) -> list[Row]:
+        """Path, value, rule, span and confidence of every leaf."""
+        likely = {}
+        if completion.log_likelihoods and isinstance(self.backend, Decoder):
+            word = self.backend.spelling.bytes
+            pieces = [word(token).encode("latin-1") for token in completion.token_ids]
+            likely = leaf_likelihoods(completion.text, pieces, completion.log_likelihoods)
+        return [
+            {
+                "path": pointer(source.path),
+                "value": source.value,
+                "from": source.rule,
+                "span": source.span,
+                "confidence": round(self.leaf(likely[source.path]), 4) if source.path in likely else None,
+            }
+            for source in sources(value, self.asked.schema, document.text)
+        ]
+
+
+def _ready(waiting: dict[str, Row | None]) -> Iterator[Row]:
+    """The rows at the beginning that are there."""
+    while waiting and (row := waiting[first := next(iter(waiting))]) is not None:
+        del waiting[first]
+        yield row
+
+
+def schema_of(exported: Exported, path: Path | None) -> Mapping[str, Any]:
+    """The schema of a file, else the model's own. Raises BadInput where there is neither, or it cannot be used."""
+    if path is None:
+        own = exported.manifest.get("schema")
+        if not isinstance(own, dict):
+            raise BadInput(f"{exported.folder}: this model was trained under several schemas; give one with --schema.")
+        return own
+    schema = read_json(path, "give a file with a JSON Schema")
+    check_schema(schema, str(path))
+    if not (properties_of(schema, schema) or schema.keys() & {"enum", "items", "anyOf", "oneOf"}):
+        raise BadInput(f"{path}: the schema has nothing to extract; give it properties.")
+    return schema
+
+
+def extract(
+    exported: Exported, inputs: Sequence[str], asked: Asked, *, column: str | None = None, out: Path | None = None,
+    review: Path | None = None,
+) -> dict[str, int]:  # fmt: skip
+    """The `extract` verb: rows to standard output or into files; {documents, failed, doubtful} of them.
+
+    Raises BadInput for files that are not there or hold something else, and for settings that do not go together.
+    """
+    if (asked.min_confidence is None) != (review is None):
+        raise BadInput("--min-confidence and --review go together: how sure, and where the doubtful rows go.")
+    if asked.min_confidence is not None and not 0 <= asked.min_confidence <= 1:
+        raise BadInput(f"--min-confidence {asked.min_confidence}: give a probability, 0 to 1.")
+    if review and not out:
+        raise BadInput("--review needs --out: the other rows need a file as well.")
+    for path in (out, review):
+        if path and str(path.resolve()) in {str(Path(source).resolve()) for source in inputs}:
+            raise BadInput(f"{path}: the rows would be written over the documents; give another file.")
+    for source in inputs:  # before the model is loaded
+        if source != STDIN:
+            files_of(Path(source))
+    extractor = Extractor(exported, asked)
+    return to_file(extractor, inputs, column, out, review) if out else to_stream(extractor, inputs, column)
+
+
+def to_stream(extractor: Extractor, inputs: Sequence[str], column: str | None) -> dict[str, int]:
+    """Rows to standard output as they come."""
+    count = failed = 0
+    for row in extractor.rows(documents(inputs, column)):
+        count, failed = count + 1, failed + ("error" in row)
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+    return {"documents": count, "failed": failed, "doubtful": 0}
+
+
+def to_file(
+    extractor: Extractor, inputs: Sequence[str], column: str | None, out: Path, review: Path | None = None
+) -> dict[str, int]:
+    """Rows into a file, doubtful ones into another.
+
+    What an earlier process wrote for the same documents, model and schema stays and is not done again. Raises BadInput
+    where the file holds something else.
+    """
+    if STDIN in inputs:
+        raise BadInput("standard input cannot be read again after a kill; leave --out away, or give files.")
+    journal = out.with_name(f".{out.name}.rows.jsonl") if out.suffix.lower() in _TABLES else out
+    if out.suffix.lower() == ".parquet":
+        parquet_library()
+    cursor, made_of = out.with_name(f".{out.name}.cursor.json"), _made_of(extractor, inputs, column, review)
+    done, finished = _earlier(out, journal, review, cursor, made_of)
+    if not finished:
+        cursor.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cursor, json_text({"made_of": made_of, "finished": False}))
+        _append(extractor, inputs, column, journal, review, done)
+        if journal != out:
+            _write_table(out, [row for row in read_jsonl_tolerant(journal)], extractor.asked.schema)
+        write_atomic(cursor, json_text({"made_of": made_of, "finished": True}))
+    written = read_jsonl_tolerant(journal)
+    doubtful = len(read_jsonl_tolerant(review)) if review else 0
+    failed = sum("error" in row for row in written)
+    return {"documents": len(written) + doubtful, "failed": failed, "doubtful": doubtful}
+
+
+def _append(
+    extractor: Extractor, inputs: Sequence[str], column: str | None, journal: Path, review: Path | None, done: int
+) -> None:
+    """Every document behind the first `done`, a row each."""
+    total = _count(inputs)
+    least = extractor.asked.min_confidence
+    with ExitStack() as stack:
+        rows = stack.enter_context(Appender(journal))
+        doubts = stack.enter_context(Appender(review)) if review else None
+        advance = stack.enter_context(progress("extract", total, "documents", done))
+        texts: list[str] = []
+
+        def left() -> Iterator[Document]:
+            for place, document in enumerate(documents(inputs, column)):
+                if place >= done:
+                    texts.append(document.text)
+                    yield document
+
+        for row in extractor.rows(left()):
+            text = texts.pop(0)
+            sure = row.get("confidence")
+            if doubts and least is not None and "error" not in row and (sure is None or sure < least):
+                doubts.append({**row, "text": text})
+            else:
+                rows.append(row)
+            advance(1, "")
+
+
+def _count(inputs: Sequence[str]) -> int:
+    """About how many documents there are: lines of files of rows, else files. For the progress alone."""
+    total = 0
+    for source in inputs:
+        for path in files_of(Path(source)):
+            if path.suffix.lower() in {".jsonl", ".ndjson", ".csv", ".tsv"}:
+                with path.open("rb") as handle:
+                    total += sum(1 for line in handle if line.strip())
+            else:
+                total += 1
+    return total
+
+
+def _made_of(extractor: Extractor, inputs: Sequence[str], column: str | None, review: Path | None) -> Row:
+    """What decides the rows: with anything else, they are others."""
+    asked, manifest = extractor.asked, extractor.exported.manifest
+    files = [[str(path), path.stat().st_size] for source in inputs for path in files_of(Path(source))]
+    return {
+        "documents": files, "column": column, "model": manifest["files"], "schema": asked.schema,
+        "constraint": asked.constraint, "explain": asked.explain, "min_confidence": asked.min_confidence,
+        "review": str(review) if review else None,
+    }  # fmt: skip
+
+
+def _earlier(out: Path, journal: Path, review: Path | None, cursor: Path, made_of: Row) -> tuple[int, bool]:
+    """(documents that are done, whether all are). Raises BadInput where the files are of something else."""
+    if not cursor.exists():
+        for path in (out, review):
+            if path is not None and path.exists():
+                raise BadInput(f"{path}: there is such a file already; give another, or delete it.")
+        return 0, False
+    found = read_json(cursor, f"delete it, and {out} to begin anew")
+    before = found.get("made_of", {})
+    changed = [key for key, value in made_of.items() if json.loads(json.dumps(value)) != before.get(key)]
+    if changed:
+        raise BadInput(
+            f"{out}: it was begun with other {changed[0]}; give another file, or delete it and {cursor.name}."
+        )
+    done = len(read_jsonl_tolerant(journal)) + (len(read_jsonl_tolerant(review)) if review else 0)
+    finished = bool(found.get("finished")) and out.exists()
+    if done and not finished:
+        say(f"extract   going on behind {done} documents")
+    return done, finished
+
+
+def _write_table(path: Path, rows: Sequence[Row], schema: Mapping[str, Any]) -> None:
+    """Rows as a table: the id, a column for each property (objects and lists as JSON), confidence, and what failed."""
+    names = list(properties_of(schema, schema)) or ["value"]
+    extra = [key for key in ("confidence", "error") if any(key in row for row in rows)]
+    head = ["id", *names, *extra]
+    lines = []
+    for row in rows:
+        value = row.get("json")
+        cells = value if isinstance(value, dict) else {"value": value}
+        lines.append([row["id"], *(_cell(cells.get(name)) for name in names), *(row.get(key) for key in extra)])
+    if path.suffix.lower() == ".csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([head, *lines])
+        write_atomic(path, text.getvalue())
+        return
+    parquet = parquet_library()
+    columns = {name: _column([line[i] for line in lines]) for i, name in enumerate(head)}
+    sink = io.BytesIO()
+    parquet.write_table(importlib.import_module("pyarrow").table(columns), sink)
+    write_atomic(path, sink.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Values of one kind, which Parquet needs: all as text where they are of several."""
+    kinds = {
+        bool if isinstance(v, bool) else float if isinstance(v, int | float) else str for v in values if v is not None
+    }
+    return values if len(kinds) <= 1 else [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]

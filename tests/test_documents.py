@@ -1,0 +1,146 @@
+"""Documents in: every kind of file in its order, and every kind of damage as one sentence in its place."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmbench import documents as module
+from slmbench.core import BadInput
+from slmbench.documents import Document, documents
+
+
+def read(*sources: object, column: str | None = None) -> list[Document]:
+    return list(documents([str(source) for source in sources], column))
+
+
+def test_files_of_every_kind_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("a letter\nof two lines")
+    (tmp_path / "a.md").write_bytes("﻿# Überschrift".encode())
+    (tmp_path / "c.log").write_bytes("sixteen".encode("utf-16"))
+    (tmp_path / ".hidden").write_text("no")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "d.jsonl").write_text('{"id": 7, "text": "seven"}\n\n{"content": "eight"}\n')
+    (tmp_path / "t.csv").write_text('id,body\nx,"one, and\ntwo"\n,three\n')
+    found = read(tmp_path)
+    assert [d.text for d in found] == [
+        "# Überschrift", "a letter\nof two lines", "sixteen", "seven", "eight", "one, and\ntwo", "three",
+    ]  # fmt: skip
+    assert [d.id.removeprefix(f"{tmp_path}/") for d in found] == [
+        "a.md", "b.txt", "c.log", "7", "sub/d.jsonl:3", "x", "t.csv:4",
+    ]  # fmt: skip
+    assert not any(d.error for d in found)
+    assert read(tmp_path / "b.txt", tmp_path / "a.md") == [found[1], found[0]]
+
+
+def test_a_column_is_taken_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"note": "x", "text": "y"}\n')
+    (tmp_path / "r.tsv").write_text("note\ttext\nx\ty\n")
+    for name in ("r.jsonl", "r.tsv"):
+        assert [d.text for d in read(tmp_path / name)] == ["y"]
+        assert [d.text for d in read(tmp_path / name, column="note")] == ["x"]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"id": ["a", "b", "c"], "text": ["one", None, " "]}), tmp_path / "r.parquet")
+    found = read(tmp_path / "r.parquet")
+    assert [(d.id, d.text) for d in found] == [("a", "one"), ("b", ""), ("c", "")]
+    assert "has no text under 'text'" in found[1].error and "r.parquet:3: the document is empty" in found[2].error
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "r.parquet").read_bytes()[:-9])
+    with pytest.raises(BadInput, match="not a whole Parquet file"):
+        read(tmp_path / "cut.parquet")
+    with pytest.raises(BadInput, match="no column 'none' among 'id', 'text'; name one with --column"):
+        read(tmp_path / "r.parquet", column="none")
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "r.parquet").write_bytes(b"PAR1")
+    with pytest.raises(BadInput, match=r"slmbench\[parquet\]"):
+        read(tmp_path / "r.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"%PDF-1.7 ...", "this is a PDF, not text; turn it into text first"),
+        (b"\x89PNG\r\n", "this is an image"),
+        (b"PK\x03\x04....", "this is an archive or Office file"),
+        (b"caf\xe9", "byte 3 is not UTF-8; save it as UTF-8"),
+        (b"\xff\xfea\x00b", "is not UTF-16"),
+        (b"a\x00b", "null characters"),
+        (b" \n", "the document is empty"),
+    ],
+)
+def test_what_is_no_text_is_told_and_passed_by(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "1").write_bytes(content)
+    (tmp_path / "2").write_text("a text")
+    bad, good = read(tmp_path)
+    assert said in bad.error and not bad.text and bad.error.startswith(f"{tmp_path / '1'}: ")
+    assert good == Document(str(tmp_path / "2"), "a text")
+
+
+def test_a_broken_line_is_told_and_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 60)
+    lines = [b'{"text": "one"}', b"nonsense", b"[1]", b'{"other": 1}', b'{"text": 5}', b'{"text": "caf\xe9"}',
+             b'{"text": "' + b"x" * 300 + b'"}', b'{"text": ""}', b"[" * 50, b'{"text": "two"}']  # fmt: skip
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    found = read(path)
+    assert [d.text for d in found] == ["one", *[""] * 8, "two"]
+    said = ("not JSON", "not a JSON object", "no text under 'text'", "no string under 'text'", "byte 13 of the line",
+            "over 60 bytes long", "is empty", "not JSON")  # fmt: skip
+    for number, (document, words) in enumerate(zip(found[1:9], said, strict=True), 2):
+        assert f"{path}:{number}: " in document.error and words in document.error
+
+
+def test_a_broken_table(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_bytes(b"text,n\none,1\ntwo\nthr\xe9e,3\nfour,4\n")
+    found = read(path)
+    assert [d.text for d in found] == ["one", "", "", "four"]
+    assert "1 cells under 2 columns" in found[1].error and f"{path}:4: the row is not UTF-8" in found[2].error
+    for content, said in (("a,b\n1,2\n", "none of the columns text, document"), ("", "the file is empty"),
+                          ('text\n"a"b\n', "r.csv:2: this is not CSV")):  # fmt: skip
+        path.write_text(content)
+        with pytest.raises(BadInput, match=said):
+            read(path)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="there is no such file or folder"):
+        read(tmp_path / "none")
+    with pytest.raises(BadInput, match="holds no files"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("one letter\nof lines\n", [("stdin", "one letter\nof lines\n")]),
+        ('{"id": "a", "text": "x"}\n{"text": "y"}\n', [("a", "x"), ("stdin:2", "y")]),
+        ("[1, 2]\n", [("stdin", "[1, 2]\n")]),
+        ("", []),
+    ],
+)
+def test_standard_input(content: str, expected: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert [(d.id, d.text) for d in read("-")] == expected
+
+
+def test_a_very_long_document_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with path.open("wb") as handle:
+        handle.write(b'{"text": "')
+        for _ in range(50):
+            handle.write(b"x" * 2**20)
+        handle.write(b'"}\n' + json.dumps({"text": "after it"}).encode())
+    long, after = read(path)
+    assert "bytes long" in long.error and after.text == "after it"
