@@ -92,6 +92,9 @@ def test_every_command_of_the_readme_runs(
     rows = [{"id": str(n), "schema_id": "box", "text": f"Box of {n}", "target": f'{{"n":{n}}}'} for n in range(10, 20)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "intents.csv").write_text("text,intent\n" + "".join(f"wish {n},{'ab'[n % 2]}\n" for n in range(10)))
+    (tmp_path / "mails").mkdir()
+    (tmp_path / "mails" / "1.txt").write_text("Two boxes, please.")
+    (tmp_path / "order.json").write_text('{"type": "object", "properties": {"boxes": {"enum": [1, 2, 3]}}}')
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)
@@ -106,7 +109,7 @@ def test_every_command_of_the_readme_runs(
 def test_the_readme_shows_the_verbs() -> None:
     shown = {command.split()[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
-    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench"}
+    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract"}
     assert verbs <= shown
 
 
