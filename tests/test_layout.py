@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("export", "extract"),
+    ("export", "extract", "new"),
     ("calibrate",),
     ("bench",),
     ("forms", "smooth"),

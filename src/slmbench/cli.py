@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run_verbs(verbs)
     _add_model_verbs(verbs)
     _add_extract(verbs)
+    _add_new(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
     models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
@@ -366,6 +367,37 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     _json(verb)
     verb.set_defaults(call=_bench)
+
+
+def _add_new(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "new",
+        help="a project folder for your own schema",
+        description="Write a folder with the schema, a recipe and a README that says how to go on. An example object is"
+        " turned into a schema, which is shown before anything is written.",
+    )
+    verb.add_argument("schema", help="a JSON Schema, an example object (.json), or a Pydantic class as module:Class")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="default: the schema's name")
+    verb.add_argument(
+        "--labelled", type=Path, metavar="FILE", help="your own documents: JSONL or CSV of text and target"
+    )
+    verb.add_argument("--yes", action="store_true", help="take an inferred schema without asking")
+    verb.set_defaults(call=_new)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from slmbench.new import new, schema_from, shown
+
+    name, schema, inferred = schema_from(arguments.schema)
+    if inferred and not arguments.yes:
+        print(shown(schema), file=sys.stderr)
+        print("Use this schema? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("nothing was written; correct the schema and give it as a file.", file=sys.stderr)
+            return 1
+    for path in new(name, schema, arguments.out or Path(name), arguments.labelled):
+        print(path)
+    return 0
 
 
 def _add_extract(verbs: Any) -> None:

@@ -1,0 +1,188 @@
+"""A project folder for one's own schema: the verb `new`. What it writes is read by the other verbs and by people."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slmbench.core import BadInput
+from slmbench.data import decoded, jsonl_objects, read_bytes, split_rows
+from slmbench.files import json_text, write_atomic
+from slmbench.schema import canonical, check_schema, complexity, infer_schema, properties_of, strict_loads, validate
+
+SEED = 42
+ANSWERS = ("target", "json", "label")
+OWN = (
+    'a line each as `{"text", "target"}`, make it better and say how good it is: `slmbench new ... --labelled FILE`'
+    " takes half of them to train on and half to test on."
+)
+LABELLED = "labelled"
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_KEYWORDS = frozenset({"$schema", "$ref", "$defs", "properties", "type", "anyOf", "oneOf", "allOf", "items", "enum"})
+"""An object with one of these is a schema, any other an example."""
+RECIPE = """\
+# A model for {name}: trained on made documents{also}, tested on {tested}.
+name: {name}
+prompt: schema
+data:
+  train:
+{train}
+  schemas: schemas
+  validation: 60
+  tests:
+    - split: {test}
+      prompt: schema
+train:
+  epochs: 3
+  learning_rate: 2.0e-3
+  update_examples: 8
+  together: 8
+"""
+README = """\
+# {name}
+
+A small model that turns documents into JSON under `schemas/{name}.json`, on this machine. In this folder:
+
+```sh
+slmbench synth schemas/{name}.json -n 1200 --out data/{name}.made.jsonl{made_test}
+slmbench run recipe.yaml
+slmbench export runs/{name}
+slmbench extract runs/{name}/export/int8 DOCUMENTS --out rows.jsonl --explain
+```
+
+- `schemas/{name}.json`: what is extracted. `description` says what a field means, `enum` and `format` what it may be;
+  the hints under `x-slmbench` (`values`, `labels`, `derive`) how it is written. After a change, make the documents anew.
+- `recipe.yaml`: what is trained on what, and how.
+- Documents of your own with their answers, {own}
+"""
+
+
+def schema_from(source: str) -> tuple[str, dict[str, Any], bool]:
+    """(name, schema, whether it was inferred) of a JSON Schema, an example object, or a Pydantic class `module:Class`.
+
+    A class's module is imported from the present folder: it is code, and it runs. Raises BadInput for what is none.
+    """
+    if not Path(source).exists() and _CLASS.fullmatch(source):
+        return _of_class(source)
+    path = Path(source)
+    try:
+        value = strict_loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{source}: cannot be read ({error.strerror}); give a file, or module:Class.") from None
+    except ValueError as error:
+        raise BadInput(f"{source}: not JSON ({error}); give a JSON Schema or an example object.") from None
+    if not isinstance(value, dict):
+        raise BadInput(f"{source}: a JSON {type(value).__name__}; give a JSON Schema or an example object.")
+    name = name_of(path.name.split(".")[0])
+    if value.keys() & _KEYWORDS:
+        return name, checked(value, source), False
+    return name, checked(infer_schema([value]), source), True
+
+
+def _of_class(source: str) -> tuple[str, dict[str, Any], bool]:
+    module, _, attribute = source.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+        schema = found.model_json_schema()
+    except ImportError as error:
+        raise BadInput(
+            f"{source}: {module} cannot be imported ({error}); give module:Class from this folder."
+        ) from None
+    except AttributeError:
+        raise BadInput(f"{source}: {attribute} is no Pydantic class of {module}; give module:Class.") from None
+    finally:
+        sys.path.pop(0)
+    return name_of(attribute), checked(schema, source), False
+
+
+def checked(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    """The schema. Raises BadInput where it is none, or has nothing to extract."""
+    check_schema(schema, where)
+    if not properties_of(schema, schema):
+        raise BadInput(f"{where}: the schema has nothing to extract; give it properties.")
+    return schema
+
+
+def name_of(text: str) -> str:
+    """A name for files and runs: small letters, digits and underscores.
+
+    >>> name_of("RentalListing")
+    'rental_listing'
+    """
+    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).lower())
+    return "_".join(words) or "document"
+
+
+def new(name: str, schema: Mapping[str, Any], folder: Path, labelled: Path | None = None) -> list[Path]:
+    """Write the project and return its files. Half of the labelled documents are kept to test on, never trained on.
+
+    Raises BadInput where the folder holds something already, or a label contradicts the schema.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder}: there is something there already; give another folder with --out.")
+    rows = labelled_rows(labelled, name, schema) if labelled else []
+    write_atomic(folder / "schemas" / f"{name}.json", json_text(schema, indent=2))
+    train, test = [f"data/{name}.made.jsonl"], f"data/{name}.test.jsonl"
+    if rows:
+        whole = folder / "data" / f"{LABELLED}.jsonl"
+        write_atomic(whole, "".join(json_text(row, indent=None) for row in rows))
+        parts = split_rows(whole, test=0.5, seed=SEED, out=whole.parent, schemas=folder / "schemas")
+        train.append(f"data/{parts[0].name}")
+        test = f"data/{parts[1].name}"
+    facts = {
+        "name": name,
+        "train": "\n".join(f"    - {source}" for source in train),
+        "test": test,
+        "also": " and half of your own" if rows else "",
+        "tested": "the other half" if rows else "other made ones",
+        "own": f"in `data/{LABELLED}.jsonl`: half of them train it, half test it." if rows else OWN,
+        "made_test": "" if rows else f"\nslmbench synth schemas/{name}.json -n 100 --seed 7 --out {test}",
+    }
+    write_atomic(folder / "recipe.yaml", RECIPE.format(**facts))
+    write_atomic(folder / "README.md", README.format(**facts))
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def labelled_rows(path: Path, name: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of our format out of JSONL or CSV with `text` and `target`, `json` or `label` (an object, or one as text).
+
+    Raises BadInput with the line of the first that has no document, no answer, or one that contradicts the schema.
+    """
+    content = decoded(path, read_bytes(path))
+    if path.suffix.lower() == ".csv":
+        lines = csv.DictReader(io.StringIO(content), strict=True)
+        found = [(f"{path}:{lines.line_num}", dict(row)) for row in lines]
+    else:
+        found = [(f"{path}:{number}", row) for number, _, row in jsonl_objects(path, content)]
+    rows: list[dict[str, Any]] = []
+    for where, row in found:
+        key = next((key for key in ANSWERS if row.get(key) is not None), None)
+        if key is None or not isinstance(row.get("text"), str) or not row["text"].strip():
+            raise BadInput(f"{where}: a row needs `text` and one of {', '.join(ANSWERS)}; add what is missing.")
+        try:
+            target = strict_loads(row[key]) if isinstance(row[key], str) else row[key]
+        except ValueError as error:
+            raise BadInput(f"{where}: `{key}` is not JSON ({error}); correct it.") from None
+        if wrong := validate(target, schema):
+            raise BadInput(f"{where}: `{key}` contradicts the schema ({wrong[0]}); correct it, or the schema.")
+        rows.append({
+            "id": str(row.get("id") or f"{LABELLED}-{len(rows) + 1:04d}"), "schema_id": name,
+            "complexity": complexity(schema), "style": LABELLED, "text": row["text"],
+            "target": canonical(target, schema),
+        })  # fmt: skip
+    if len(rows) < 4:
+        raise BadInput(f"{path}: {len(rows)} labelled documents; give at least 4, better 40.")
+    return rows
+
+
+def shown(schema: Mapping[str, Any]) -> str:
+    """A schema for a person to look at."""
+    return json.dumps(schema, ensure_ascii=False, indent=2)

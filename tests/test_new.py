@@ -1,0 +1,131 @@
+"""A project for one's own schema: from a schema, an example or a class; labels checked, halved, kept apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmbench.config import load_recipe
+from slmbench.core import BadInput
+from slmbench.new import name_of, new, schema_from
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"rooms": {"type": "integer"}, "city": {"type": "string"}},
+    "required": ["rooms"],
+    "additionalProperties": False,
+}
+
+
+def labelled(path: Path, count: int = 8) -> Path:
+    rows = [{"text": f"{n} rooms", "target": {"rooms": n}} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_schema_an_example_and_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("RentalListing.schema.json").write_text(json.dumps(SCHEMA))
+    assert schema_from("RentalListing.schema.json") == ("rental_listing", SCHEMA, False)
+    Path("one.json").write_text('{"rooms": 2, "tags": ["a"], "open": true}')
+    name, schema, inferred = schema_from("one.json")
+    assert (name, inferred) == ("one", True) and schema["properties"]["tags"]["items"] == {"type": "string"}
+    Path("our_types.py").write_text(
+        "import pydantic\nclass BugReport(pydantic.BaseModel):\n    title: str\n    severity: int\n"
+    )
+    name, schema, inferred = schema_from("our_types:BugReport")
+    assert (name, inferred) == ("bug_report", False) and list(schema["properties"]) == ["title", "severity"]
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "said"),
+    [
+        ("none.json", None, "cannot be read"), ("a.json", "{", "not JSON"), ("a.json", "[1]", "a JSON list"),
+        ("a.json", "{}", "nothing to extract"), ("a.json", '{"type": "object"}', "nothing to extract"),
+        ("a.json", '{"properties": {"a": {"type": "text"}}}', "not a JSON Schema"),
+        ("nowhere:Thing", None, "cannot be imported"), ("json:Thing", None, "no Pydantic class"),
+        ("json:JSONDecoder", None, "no Pydantic class"),
+    ],
+)  # fmt: skip
+def test_what_is_no_schema(
+    source: str, content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(source).write_text(content)
+    with pytest.raises(BadInput, match=said):
+        schema_from(source)
+
+
+def test_a_project_has_all_that_the_verbs_read(tmp_path: Path) -> None:
+    folder = tmp_path / "rental"
+    files = new("rental", SCHEMA, folder)
+    assert {str(path.relative_to(folder)) for path in files} == {"README.md", "recipe.yaml", "schemas/rental.json"}
+    recipe = load_recipe(folder / "recipe.yaml")
+    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl",)
+    assert [test.split for test in recipe.data.tests] == ["data/rental.test.jsonl"]
+    assert json.loads((folder / "schemas" / "rental.json").read_text()) == SCHEMA
+    assert "--seed 7 --out data/rental.test.jsonl" in (folder / "README.md").read_text()
+    with pytest.raises(BadInput, match="something there already"):
+        new("rental", SCHEMA, folder)
+
+
+def test_own_documents_are_halved_and_kept_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "rental"
+    new("rental", SCHEMA, folder, labelled(tmp_path / "own.jsonl", 9))
+    recipe = load_recipe(folder / "recipe.yaml")
+    assert recipe.data.train == ("data/rental.made.jsonl", "data/labelled.train.jsonl")
+    parts = [
+        {json.loads(line)["text"] for line in (folder / "data" / f"labelled.{half}.jsonl").read_text().splitlines()}
+        for half in ("train", "test")
+    ]
+    assert not parts[0] & parts[1] and len(parts[0] | parts[1]) == 9 and {len(part) for part in parts} == {4, 5}
+
+
+def test_own_documents_as_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("text,label\n" + "".join(f'"{n} rooms, in all","{{""rooms"": {n}}}"\n' for n in range(6)))
+    new("rental", SCHEMA, tmp_path / "rental", path)
+    rows = (tmp_path / "rental" / "data" / "labelled.jsonl").read_text().splitlines()
+    assert json.loads(rows[2]) == {
+        "id": "labelled-0003", "schema_id": "rental", "complexity": "simple", "style": "labelled",
+        "text": "2 rooms, in all", "target": '{"rooms":2}',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "x", "target": {"rooms": "two"}}', "own.jsonl:5: `target` contradicts the schema"),
+        ('{"text": "x", "target": "{"}', "own.jsonl:5: `target` is not JSON"),
+        ('{"text": "x"}', "own.jsonl:5: a row needs `text` and one of target, json, label"),
+        ('{"text": " ", "json": {"rooms": 1}}', "own.jsonl:5: a row needs"),
+        ("nonsense", "own.jsonl:5"),
+    ],
+)
+def test_a_wrong_label_ends_it_before_anything_is_written(line: str, said: str, tmp_path: Path) -> None:
+    path = labelled(tmp_path / "own.jsonl", 4)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(BadInput, match=said):
+        new("rental", SCHEMA, tmp_path / "rental", path)
+    assert not (tmp_path / "rental").exists()
+
+
+def test_names() -> None:
+    assert [name_of(text) for text in ("LabSample2", "bug-report", "..")] == ["lab_sample2", "bug_report", "document"]
+
+
+def test_an_inferred_schema_is_shown_and_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{"rooms": 2}')
+    for answer, code in (("n\n", 1), ("", 1), ("y\n", 0)):
+        ended = subprocess.run(
+            [sys.executable, "-m", "slmbench", "new", "one.json"], cwd=tmp_path, input=answer, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == code and '"rooms"' in ended.stderr
+        assert (tmp_path / "one").exists() == (code == 0)
