@@ -58,7 +58,7 @@ slmbench extract runs/{name}/export/int8 DOCUMENTS --out rows.jsonl --explain
 ```
 
 - `schemas/{name}.json`: what is extracted. `description` says what a field means, `enum` and `format` what it may be;
-  the hints under `x-slmbench` (`values`, `labels`, `derive`) how it is written. After a change, make the documents anew.
+  the hints under `x-slmbench` (`values`, `labels`, `derive`) how it is written. After a change, make documents anew.
 - `recipe.yaml`: what is trained on what, and how.
 - Documents of your own with their answers, {own}
 """
