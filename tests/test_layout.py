@@ -17,6 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("api", "label"),
     ("export", "extract", "new"),
     ("calibrate",),
     ("bench",),

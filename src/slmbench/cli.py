@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run_verbs(verbs)
     _add_model_verbs(verbs)
     _add_extract(verbs)
+    _add_label(verbs)
     _add_new(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
@@ -398,6 +399,40 @@ def _new(arguments: argparse.Namespace) -> int:
     for path in new(name, schema, arguments.out or Path(name), arguments.labelled):
         print(path)
     return 0
+
+
+def _add_label(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "label",
+        help="look at a model's answers, correct them, and keep them as rows",
+        description="Show each document with the model's answer; what is accepted or corrected (in $EDITOR) becomes a"
+        " row for training or tests. Stop at any time: the same command goes on behind what has a row.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("documents", nargs="+", metavar="FILE", help="files or folders")
+    verb.add_argument("--schema", type=Path, metavar="FILE", help="a JSON Schema (default: the one it was trained on)")
+    verb.add_argument("--column", metavar="NAME", help="where rows hold the document")
+    verb.add_argument(
+        "--out", type=Path, default=Path("labelled.jsonl"), metavar="FILE", help="default: labelled.jsonl"
+    )
+    verb.set_defaults(call=_label)
+
+
+def _label(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from slmbench.documents import documents
+    from slmbench.exported import load_exported
+    from slmbench.extract import Asked, Extractor, schema_of
+    from slmbench.label import label
+    from slmbench.new import name_of
+
+    exported = load_exported(arguments.model)
+    extractor = Extractor(exported, Asked(schema_of(exported, arguments.schema), explain=True))
+    name = name_of(arguments.schema.name.split(".")[0]) if arguments.schema else exported.manifest["name"]
+    found = documents(arguments.documents, arguments.column)
+    counts = label(extractor, found, name, arguments.out, Console(stderr=True), sys.stdin.readline)
+    print(f"{arguments.out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
 def _add_extract(verbs: Any) -> None:

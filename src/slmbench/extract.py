@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.confidence import Curve, leaf_likelihoods
-from slmbench.core import BadInput, Completion, Example, Request
+from slmbench.core import Backend, BadInput, Completion, Example, Request
 from slmbench.decode.loop import Decoder
 from slmbench.documents import STDIN, Document, documents, files_of, parquet_library
 from slmbench.explain import pointer, sources
@@ -53,9 +53,10 @@ class Asked:
 class Extractor:
     """A loaded model that turns documents into rows under one schema."""
 
-    def __init__(self, exported: Exported, asked: Asked) -> None:
+    def __init__(self, exported: Exported, asked: Asked, backend: Decoder | Backend | None = None) -> None:
+        """`backend` is one of the model that has been loaded already."""
         self.exported, self.asked = exported, asked
-        self.backend = exported.backend(asked.threads, batch=asked.batch)
+        self.backend = backend or exported.backend(asked.threads, batch=asked.batch)
         curves = exported.manifest.get("confidence", {})
         self.leaf, self.whole = (Curve(**curves.get(name, {})) for name in ("leaf", "document"))
 
