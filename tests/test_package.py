@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import json
 import re
 import shlex
@@ -94,22 +95,29 @@ def test_every_command_of_the_readme_runs(
     (tmp_path / "intents.csv").write_text("text,intent\n" + "".join(f"wish {n},{'ab'[n % 2]}\n" for n in range(10)))
     (tmp_path / "mails").mkdir()
     (tmp_path / "mails" / "1.txt").write_text("Two boxes, please.")
-    (tmp_path / "order.json").write_text('{"type": "object", "properties": {"boxes": {"enum": [1, 2, 3]}}}')
+    (tmp_path / "order.json").write_text(
+        '{"type": "object", "properties": {"boxes": {"enum": [1, 2, 3]}}, "required": ["boxes"]}'
+    )
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\n"))
     for command in readme_commands():
         said = slmbench(*shlex.split(command)[1:])
         assert said.code == 0, f"{command}: {said.err}"
         assert said.out or said.err, command
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["order"]["boxes"] in (1, 2, 3) and names["values"][0]["path"] == "/boxes"
     assert "| **edge_json_135m** |" in (tmp_path / "README.md").read_text()
 
 
 def test_the_readme_shows_the_verbs() -> None:
     shown = {command.split()[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
-    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract"}
+    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract", "new", "label"}
     assert verbs <= shown
 
 
