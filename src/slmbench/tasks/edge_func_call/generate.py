@@ -117,8 +117,12 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
         kind = kinds[len(rows)]
         if split == LARGE and len(rows) % TOGETHER == 0:
             maker.offer_together(turn)
-        text, tools, calls = maker.make(kind, turn)
         turn += 1
+        try:
+            text, tools, calls = maker.make(kind, turn - 1)
+        except Unsayable:  # of none that is offered is enough said
+            maker.offer_together(turn)
+            continue
         # Small talk may come again: there is no other way to say "ok".
         if normalised(text) in seen and calls:
             continue
@@ -134,6 +138,10 @@ def write(split: str, folder: Path, n: int | None = None) -> Path:
     lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in build(split, n))
     write_atomic(path, "".join(lines).encode("utf-8"))
     return path
+
+
+class Unsayable(Exception):
+    """A case cannot be made of the functions that are offered."""
 
 
 class Maker:
@@ -257,7 +265,7 @@ class Maker:
     ) -> tuple[Function, Said, dict[str, Any], list[str]]:
         """(a function, a request, a copy of its arguments to change, that many slots of it that can be named again): of
         this function, or of another where too little is ever said of it."""
-        for _ in range(1000):
+        for _ in range(300):
             said = self._said(function, chance)
             texts = list(said.surfaces.values())
             slots = [
@@ -269,7 +277,7 @@ class Maker:
                 return function, said, json.loads(json.dumps(said.arguments)), chance.sample(slots, times)
             if chance.random() < 0.1:
                 function = self.all[chance.choice(self.offered or self.names)]
-        raise RuntimeError(f"no template says {times} things that can be changed")
+        raise Unsayable(f"no template says {times} things that can be changed")
 
     def _offer(self, wanted: list[Function], chance: random.Random) -> list[str]:
         """Those that are wanted among 2 to 8, half of the others from their domain, in any order; or what all are."""
