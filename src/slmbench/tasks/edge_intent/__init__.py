@@ -2,9 +2,9 @@
 
 60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
 other hands than those of `train`. Splits: `train` (20 an intent), `train_large` (50 more an intent), `train_oos` (more
-that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (the texts of `train`, each under a few
-intents with their descriptions), `unseen` (10 intents that are in no other split, to be told by their descriptions
-alone).
+that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (those of `train` and `train_large`, under
+a few intents with their descriptions), `unseen` (10 intents that are in no other split, to be told by their
+descriptions alone).
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ NONE = "out_of_scope"
 FEW = 5
 OFFERED = (2, 10)
 """Intents that a schema of `described` offers beside `out_of_scope`, at least and at most."""
-WITHOUT = 0.15
+TOGETHER = (2, 4, 6, 8)
+"""Its rows under one schema."""
+WITHOUT = 0.12
 """The share of its rows that are offered everything but their own intent."""
 RENAMED = 0.7
-"""The share of its rows whose labels are made of words of their descriptions: a model that has met no others than those
-it has learnt takes every new one for out of scope."""
+"""The share of its schemas whose labels are made of words of their descriptions: a model that has met no others than
+those it has learnt takes every new one for out of scope."""
 _SMALL = frozenset((
     "a", "again", "an", "and", "any", "are", "as", "at", "be", "by", "for", "from", "go", "has", "have", "in", "is",
     "it", "its", "not", "of", "on", "one", "or", "out", "so", "that", "the", "them", "there", "they", "to", "was",
@@ -50,11 +52,9 @@ class EdgeIntent(JsonTask):
     def load(self, split: str) -> list[Example]:
         """The examples of a split. Raises BadInput for a split there is none of."""
         self.check(split)
-        rows = utterances("train" if split in ("few", "described") else split)
-        if split == "few":
-            rows = _few(rows)
         if split == "described":
-            return [_described(row) for row in rows]
+            return list(_described())
+        rows = _few(utterances("train")) if split == "few" else utterances(split)
         schema, name = (choice(intents("unseen")), "unseen") if split == "unseen" else (labels(), "labels")
         return [_example(row, name, schema, split) for row in rows]
 
@@ -120,26 +120,44 @@ def _few(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [row for chosen in taken.values() for row in chosen]
 
 
-def _described(row: dict[str, str]) -> Example:
-    """An utterance under a schema of a few intents: half of them from its own domain, in any order.
+@functools.cache
+def _described() -> tuple[Example, ...]:
+    """The utterances of `train` and `train_large`, up to eight in a row under one schema of a few intents: what they
+    begin with is computed once where they are trained on together.
 
-    Its own is not among them now and then: then it is none of these.
+    Of the intents that are offered some are near to those that are meant. Now and then what is meant is not among them:
+    then it is none of these.
     """
-    chance = random.Random(f"{SEED}/{row['id']}")
-    known, own = intents(), row["intent"]
-    offers = own != NONE and chance.random() >= WITHOUT
-    wanted = chance.randint(*OFFERED) - offers
-    others = [name for name in known if name != own]
+    chance = random.Random(f"{SEED}/described")
+    rows = [*utterances("train"), *utterances(LARGE)]
+    chance.shuffle(rows)
+    examples: list[Example] = []
+    while rows:
+        size = chance.choice(TOGETHER)
+        group, rows = rows[:size], rows[size:]
+        labels = _offer({row["intent"] for row in group} - {NONE}, chance)
+        schema = choice({label: intents()[name] for name, label in labels.items()})
+        for row in group:
+            asked = {**row, "id": f"described-{len(examples) + 1:04d}", "intent": labels.get(row["intent"], NONE)}
+            examples.append(_example(asked, "described", schema, "described"))
+    return tuple(examples)
+
+
+def _offer(meant: set[str], chance: random.Random) -> dict[str, str]:
+    """Intent -> label of what a schema offers: most of what is meant, and others, in any order."""
+    kept = [name for name in sorted(meant) if chance.random() >= WITHOUT]
+    others = [name for name in intents() if name not in meant]
     chance.shuffle(others)
-    near = [name for name in others if own != NONE and domain_of()[name] == domain_of()[own]][: (wanted + 1) // 2]
-    chosen = [*near, *(name for name in others if name not in near)][:wanted] + [own] * offers
+    wanted = max(0, chance.randint(*OFFERED) - len(kept))
+    domains = {domain_of()[name] for name in meant}
+    near = [name for name in others if domain_of()[name] in domains][: (wanted + 1) // 2]
+    chosen = [*kept, *near, *(name for name in others if name not in near)][: max(OFFERED[0], len(kept) + wanted)]
     chance.shuffle(chosen)
     renamed = chance.random() < RENAMED
     labels: dict[str, str] = {}
     for name in chosen:
-        labels[name] = _renamed(known[name], chance, set(labels.values())) if renamed else name
-    asked = {**row, "id": row["id"].replace("train", "described"), "intent": labels[own] if offers else NONE}
-    return _example(asked, "described", choice({labels[name]: known[name] for name in chosen}), "described")
+        labels[name] = _renamed(intents()[name], chance, set(labels.values())) if renamed else name
+    return labels
 
 
 def _renamed(description: str, chance: random.Random, taken: set[str]) -> str:
