@@ -1,9 +1,9 @@
 """EdgeIntent: what somebody who speaks to an assistant wants, as one label out of a list.
 
 60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
-other hands than those of `train`. Splits: `train` (20 an intent), `train_large` (more by other hands), `train_oos` (more
-that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (those of `train` and `train_large` under
-a few intents with their descriptions), `unseen` (10 intents that are in no other split, to be told by descriptions).
+other hands than those of `train`. Splits: `train` (20 an intent), `train_large` (more, by other hands), `train_oos`
+(more that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (those of `train` and `train_large`
+under a few intents with their descriptions), `unseen` (10 intents that are in no other split, to be told by theirs).
 """
 
 from __future__ import annotations
