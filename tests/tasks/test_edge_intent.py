@@ -12,7 +12,7 @@ from slmbench.core import BadInput
 from slmbench.data import normalised
 from slmbench.decode.grammar import Grammars, Vocabulary
 from slmbench.schema import canonical, validate
-from slmbench.tasks.edge_intent import FEW, NONE, OFFERED, TASK, domain_of, intents
+from slmbench.tasks.edge_intent import DESCRIBED, FEW, NONE, OFFERED, TASK, domain_of, intents
 from slmbench.tasks.edge_intent.measures import INVALID, confusion, measures, pairs
 from slmbench.tasks.edge_intent.picture import picture
 from slmbench.template import prompt_text
@@ -33,7 +33,7 @@ def test_every_intent_has_its_share_in_every_style() -> None:
                 assert {e.tags["style"] for e in examples if e.target["intent"] == name} == STYLES
     assert [e.target["intent"] for e in TASK.load("train_oos")] == [NONE] * 260
     large = Counter(e.target["intent"] for e in TASK.load("train_large"))
-    assert large.keys() == {*intents(), NONE} and min(large.values()) >= 47 and large[NONE] == 156
+    assert large.keys() == {*intents(), NONE} and min(large.values()) >= 107 and large[NONE] == 353
     with pytest.raises(BadInput, match="no split 'dev': take one of train, train_large, train_oos, few"):
         TASK.load("dev")
 
@@ -41,7 +41,7 @@ def test_every_intent_has_its_share_in_every_style() -> None:
 def test_no_text_stands_twice() -> None:
     written = ("train", "train_large", "train_oos", "test", "unseen")
     texts = [normalised(e.text) for split in written for e in TASK.load(split)]
-    assert len(texts) == len(set(texts)) == 5528
+    assert len(texts) == len(set(texts)) == 9323
 
 
 def test_train_and_test_share_few_words_and_fewer_turns() -> None:
@@ -61,7 +61,7 @@ def test_few_and_described_are_of_train() -> None:
     assert [e.id for e in few] == [e.id for e in TASK.load("few")]
     described = TASK.load("described")
     known = {e.text: e.target["intent"] for split in ("train", "train_large") for e in TASK.load(split)}
-    assert Counter(e.text for e in described) == Counter(list(known)) and described == TASK.load("described")
+    assert len({e.text for e in described}) == len(described) == DESCRIBED and described == TASK.load("described")
     away = renamed = 0
     for example in described:
         branches = example.schema["properties"]["intent"]["oneOf"]

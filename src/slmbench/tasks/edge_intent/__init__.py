@@ -27,6 +27,8 @@ NONE = "out_of_scope"
 FEW = 5
 OFFERED = (2, 10)
 """Intents that a schema of `described` offers beside `out_of_scope`, at least and at most."""
+DESCRIBED = 4000
+"""Rows of `described`."""
 TOGETHER = (2, 4, 6, 8)
 """Its rows under one schema."""
 WITHOUT = 0.12
@@ -121,7 +123,7 @@ def _few(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 @functools.cache
 def _described() -> tuple[Example, ...]:
-    """The utterances of `train` and `train_large`, up to eight in a row under one schema of a few intents: what they
+    """Utterances of `train` and `train_large`, up to eight in a row under one schema of a few intents: what they
     begin with is computed once where they are trained on together.
 
     Of the intents that are offered some are near to those that are meant. Now and then what is meant is not among them:
@@ -130,6 +132,7 @@ def _described() -> tuple[Example, ...]:
     chance = random.Random(f"{SEED}/described")
     rows = [*utterances("train"), *utterances(LARGE)]
     chance.shuffle(rows)
+    rows = rows[:DESCRIBED]
     examples: list[Example] = []
     while rows:
         size = chance.choice(TOGETHER)
