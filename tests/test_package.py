@@ -117,7 +117,7 @@ def test_every_command_of_the_readme_runs(
 def test_the_readme_shows_the_verbs() -> None:
     shown = {command.split()[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
-    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract", "new", "label"}
+    verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract", "new", "label", "synth"}
     assert verbs <= shown
 
 

@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _add_extract(verbs)
     _add_label(verbs)
     _add_new(verbs)
+    _add_synth(verbs)
     _add_data_verbs(verbs)
     models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
     models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
@@ -399,6 +400,28 @@ def _new(arguments: argparse.Namespace) -> int:
     for path in new(name, schema, arguments.out or Path(name), arguments.labelled):
         print(path)
     return 0
+
+
+def _add_synth(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "synth",
+        help="make documents for your own schema",
+        description="Write rows of made documents under a JSON Schema, to train or test on. Names, formats, enums and"
+        " descriptions say what a field holds; x-slmbench hints (values, labels, derive, grounded) say more.",
+    )
+    verb.add_argument("schema", type=Path, help="a JSON Schema of an object")
+    verb.add_argument("-n", type=int, default=1000, metavar="ROWS", help="how many rows (default: 1000)")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL file to write")
+    verb.add_argument("--seed", type=int, default=42, help="another seed gives other rows (default: 42)")
+    verb.set_defaults(call=_synth)
+
+
+def _synth(arguments: argparse.Namespace) -> None:
+    from slmbench.schema import load_schema
+    from slmbench.synth.make import write
+
+    rows = write(load_schema(arguments.schema), arguments.n, arguments.out, arguments.seed, arguments.schema.stem)
+    print(f"{arguments.out}: {rows} rows")
 
 
 def _add_label(verbs: Any) -> None:

@@ -1,0 +1,286 @@
+"""What a field of anyone's schema means: which kind of value it holds, what people call it, how they speak of it.
+
+A field's name is looked up in `fields.json`, whole or by its last words, with what holds it ("customer name") and
+without; its format, type and description say the rest. Kinds are those of `fill.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slmbench.schema import properties_of, resolve
+
+_FORMATS = {
+    "date": "date 0 30", "date-time": "moment", "time": "time zoned", "email": "email", "uri": "url", "url": "url",
+    "uuid": "uuid", "ipv4": "ip", "ipv6": "ip6", "hostname": "pick hosts",
+}  # fmt: skip
+_PEOPLE = (
+    "patient", "customer", "client", "candidate", "applicant", "person", "contact", "contacts", "author", "tenant",
+    "landlord", "guest", "guests", "reporter", "recipient", "attendees", "participants", "employee", "owner", "agent",
+    "doctor", "driver", "buyer", "personal", "organizer", "speaker", "people", "users", "user", "signatory", "members",
+)  # fmt: skip
+_COMPANIES = (
+    "company", "employer", "vendor", "supplier", "seller", "sender", "carrier", "organization", "merchant", "agency",
+    "shipper", "consignee", "lab", "laboratory", "shop", "issuer",
+)  # fmt: skip
+_LONG = re.compile(r"\b(free text|paragraph|sentences?|in detail|full text|long)\b", re.IGNORECASE)
+_UNIT_SAID = re.compile(r"\b(?:in|measured in) ([A-Za-z°%µ²/]+(?: [a-z]+)?)\W*$")
+_LONG_UNITS = {
+    "euros": "EUR", "euro": "EUR", "dollars": "USD", "us dollars": "USD", "pounds": "GBP", "square meters": "m²",
+    "square metres": "m²", "kilograms": "kg", "grams": "g", "minutes": "minutes", "hours": "hours", "days": "days",
+    "degrees celsius": "°C", "celsius": "°C", "percent": "%", "kilometers": "km", "kilometres": "km",
+    "months": "months", "weeks": "weeks", "years": "years", "meters": "m", "metres": "m", "centimeters": "cm",
+    "litres": "l", "seconds": "s",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a field means.
+
+    `kind` and `args` say which value it holds, `labels` what it may be called, `says` whole sentences with {} for the
+    value, `unit` what its number is followed by; `group` holds the words that tell whose it is ("customer" of
+    customer_email); `known` is False where nothing but its type says anything.
+    """
+
+    kind: str
+    args: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    unit: str = ""
+    group: str = ""
+    known: bool = True
+
+
+@functools.cache
+def table() -> dict[str, Any]:
+    """`fields.json`: themes, nouns, fields, choices, prose, units, and words with a spelling of their own."""
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "fields.json").read_text(encoding="utf-8"))
+    return found
+
+
+@functools.cache
+def _entries() -> dict[str, tuple[str, str, str]]:
+    """(kind, labels, sentences) of every name in the table."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for names, kind, labels, *says in table()["fields"]:
+        for name in names.split("|"):
+            found.setdefault(name, (kind, labels, says[0] if says else ""))
+    return found
+
+
+def words_of(key: str) -> list[str]:
+    """The words of a key in lower case.
+
+    >>> words_of("monthlyRent_EUR")
+    ['monthly', 'rent', 'eur']
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key)
+    return [word.lower() for word in re.split(r"[\W_]+", parted) if word]
+
+
+def spoken(words: Sequence[str]) -> str:
+    """Words as people write them: ["vat", "id"] is "VAT ID"."""
+    return " ".join(table()["spelled"].get(word, word) for word in words)
+
+
+def theme_of(schema: Mapping[str, Any], name: str = "") -> str:
+    """What documents of a schema are about, by the words of its keys and titles; "" where none of the themes fits."""
+    heads = words_of(f"{name} {schema.get('title', '')} {schema.get('description', '')}")
+    keys = [word for key in _keys(schema, schema) for word in words_of(key)]
+    scores = {}
+    for theme, known in table()["themes"].items():
+        vocabulary = set(known.split())
+        scores[theme] = 3 * sum(word in vocabulary for word in heads) + sum(word in vocabulary for word in keys)
+    best = max(scores, key=lambda theme: scores[theme])
+    return best if scores[best] >= 2 else ""
+
+
+def _keys(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
+    schema = resolve(schema, root)
+    for key, sub in properties_of(schema, root).items():
+        yield key
+        if isinstance(sub, dict):
+            yield from _keys(sub, root)
+    if isinstance(schema.get("items"), dict):
+        yield from _keys(schema["items"], root)
+
+
+def hints(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the schema says under `x-slmbench`."""
+    said = schema.get("x-slmbench")
+    return said if isinstance(said, Mapping) else {}
+
+
+def meaning(key: str, schema: Mapping[str, Any], parent: str = "") -> Meaning:
+    """What the field `key` means; `parent` is the key of what holds it, "" at the top."""
+    return _meaning(key, json.dumps(schema, sort_keys=True), parent)
+
+
+@functools.lru_cache(maxsize=4096)
+def _meaning(key: str, schema_text: str, parent: str) -> Meaning:
+    schema = json.loads(schema_text)
+    words, unit = _parted(words_of(key), schema)
+    found, group = _looked_up(words, [_singular(word) for word in words_of(parent)])
+    kind, labels, says = found or _guessed(schema, words)
+    kind = _FORMATS.get(str(schema.get("format")), kind) if not _dated(kind, schema) else kind
+    if "derive" in hints(schema) or "labels" in hints(schema):
+        labels = says = ""
+    fitting = _for_type(kind, schema)
+    if fitting.split()[0] != kind.split()[0] and fitting.split()[0] != "int":
+        labels = says = ""
+    kind = fitting
+    name, *args = kind.split()
+    own_unit = _unit_of(name, args)
+    return Meaning(
+        name, tuple(args), _labels(words, group, labels, schema), tuple(filter(None, says.split("|"))),
+        unit or own_unit, group, known=found is not None or "format" in schema,
+    )  # fmt: skip
+
+
+def _dated(kind: str, schema: Mapping[str, Any]) -> bool:
+    """Whether the table knows better than the format which dates are meant."""
+    return schema.get("format") == "date" and kind.split()[0] in ("date", "born")
+
+
+def _unit_of(kind: str, args: list[str]) -> str:
+    places = {"int": 2, "dec": 3}.get(kind)
+    if kind == "money" or places is None or len(args) <= places:
+        return ""
+    unit = " ".join(args[places:])
+    del args[places:]
+    return unit
+
+
+def _parted(words: list[str], schema: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The words of a key without its unit, and the unit: that of the key or of the description's end."""
+    if schema.get("type") in ("integer", "number"):
+        if len(words) > 1 and words[-1] in table()["units"] and _is_unit(words):
+            return words[:-1], table()["units"][words[-1]]
+        match = _UNIT_SAID.search(str(schema.get("description", "")))
+        if match:
+            said = match[1].lower()
+            return words, _LONG_UNITS.get(said) or table()["units"].get(said, "")
+    return words, ""
+
+
+def _is_unit(words: Sequence[str]) -> bool:
+    """Whether a last word that may be a unit is one: duration_min and temp_c end in units, salary_min and vitamin_c
+    do not."""
+    before = " ".join(words[:-1])
+    if words[-1] in ("c", "f"):
+        return "temp" in before
+    return words[-1] != "min" or re.search(r"duration|time|length|wait|delay|walk|drive", before) is not None
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "address")) else word
+
+
+def _looked_up(words: list[str], above: list[str]) -> tuple[tuple[str, str, str] | None, str]:
+    """The table's entry of the longest run of last words, and the words before them."""
+    if words == ["name"] or words == ["full", "name"]:
+        holder = above[-1] if above else ""
+        if holder in {_singular(word) for word in _PEOPLE}:
+            return ("person", "name|full name", ""), ""
+        if holder in {_singular(word) for word in _COMPANIES}:
+            return ("company", "name|company", ""), ""
+    entries = _entries()
+    for run in ([*above[-1:], *words], words):
+        if " ".join(run) in entries and (run == words or len(words) == 1):
+            return entries[" ".join(run)], ""
+    for start in range(1, len(words)):
+        name = " ".join(words[start:])
+        if name in entries:
+            if name == "name":
+                holder = words[start - 1]
+                kind = "company" if holder in _COMPANIES else "person" if holder in _PEOPLE else "pick things"
+                return (kind, "name", ""), " ".join(words[:start])
+            return entries[name], " ".join(words[:start])
+    return None, ""
+
+
+def _guessed(schema: Mapping[str, Any], words: Sequence[str]) -> tuple[str, str, str]:
+    """A kind from the type and the last word alone."""
+    last = words[-1] if words else ""
+    if schema.get("type") == "integer":
+        return "int 1 60", "", ""
+    if schema.get("type") == "number":
+        return "dec 1 120 1", "", ""
+    if last in ("date", "on", "day"):
+        return "date 0 30", "", ""
+    if last in ("at", "timestamp"):
+        return "moment", "", ""
+    if last in ("by", "person"):
+        return "person", "", ""
+    if last in ("id", "code", "key", "no", "nr", "number", "ref"):
+        return "code @@-####|#####|@##-###", "", ""
+    long = schema.get("minLength", 0) > 60 or schema.get("maxLength", 0) > 300
+    if long or _LONG.search(str(schema.get("description", ""))):
+        return "prose summary", "", ""
+    return "pick things", "", ""
+
+
+_NUMERIC = ("int", "dec", "money", "year", "pickint")
+
+
+def _for_type(kind: str, schema: Mapping[str, Any]) -> str:
+    """The kind, or the nearest one that the schema's type allows."""
+    name = kind.split()[0]
+    kinds = schema.get("type")
+    numeric = kinds in ("integer", "number")
+    if kinds == "boolean":
+        return "bool"
+    if numeric and name not in _NUMERIC:
+        return "year 1990 2025" if name == "date" else "int 1 60" if kinds == "integer" else "dec 1 120 1"
+    if kinds == "integer" and name in ("dec", "money"):
+        return " ".join(["int", *kind.split()[1:3]])
+    return kind
+
+
+def _labels(words: Sequence[str], group: str, table_labels: str, schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the field may be called: what its hints say, or its own words, its title, short descriptions, synonyms."""
+    own = hints(schema).get("labels")
+    if isinstance(own, list) and own:
+        return tuple(str(label) for label in own)
+    # A description or a title is somebody's own word for it, and a nested object has no other.
+    plain = spoken(_asked(words) if schema.get("type") == "boolean" else words)
+    found = [plain, plain]
+    if schema.get("title"):
+        found += [_lower_first(str(schema["title"]))] * 2
+    found += _short(str(schema.get("description", "")))
+    table_labels = "" if schema.get("type") == "object" else table_labels
+    found += [f"{spoken(group.split())} {label}".strip() for label in table_labels.split("|") if label]
+    return tuple(label.strip(" .:") if not label.endswith("no.") else label for label in found if label.strip())
+
+
+def _asked(words: Sequence[str]) -> list[str]:
+    """The words of a yes-or-no key without the verb at their front: is_furnished, has_balcony."""
+    rest = [*words]
+    while len(rest) > 1 and rest[0] in ("is", "has", "was", "are", "have"):
+        rest = rest[1:]
+    return rest
+
+
+def _short(description: str) -> list[str]:
+    """A description of a few words, without its article and unit, as one more label."""
+    text = _UNIT_SAID.sub("", description.split(".")[0].split(",")[0].split("(")[0])
+    text = re.sub(r"^(the|a|an) ", "", text.strip(), flags=re.IGNORECASE).strip(" .:;")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{1,27}", text) or not 1 <= len(text.split()) <= 4:
+        return []
+    return [] if text.split()[0].lower() in ("whether", "how", "if", "when", "what", "one") else [_lower_first(text)]
+
+
+def _lower_first(text: str) -> str:
+    return text if text[1:2].isupper() or not text else text[0].lower() + text[1:]
+
+
+def labelled(found: Meaning, label: str) -> Meaning:
+    """The meaning under one label only."""
+    return replace(found, labels=(label,))

@@ -1,0 +1,154 @@
+"""Rows of documents for schemas of strangers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slmbench.core import BadInput
+from slmbench.data import normalised
+from slmbench.schema import complexity
+from slmbench.synth.check import check_file
+from slmbench.synth.make import STYLES, make_rows, write
+
+
+def obj(required: list[str] | None, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object", "properties": properties, "required": list(properties) if required is None else required,
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def items(item: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": item, **more}
+
+
+def one_of(*options: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(options)}
+
+
+S, N, W, B = ({"type": kind} for kind in ("string", "number", "integer", "boolean"))
+DATE, MOMENT, MAIL = ({"type": "string", "format": name} for name in ("date", "date-time", "email"))
+CLOCK = {"type": "string", "pattern": "^([01]\\d|2[0-3]):[0-5]\\d$"}
+RENT = {"type": "number", "description": "Monthly rent in EUR", "minimum": 0}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "rental_listing": obj(
+        ["title", "monthly_rent"], title=S, monthly_rent=RENT, deposit=N, bedrooms=W, living_area_m2=N, furnished=B,
+        pets_allowed=B, available_from=DATE, address=S, amenities=items(S), contact_email=MAIL, description=S,
+    ),
+    "lab_sample": obj(
+        ["sample_id", "ph"], sample_id={"type": "string", "pattern": "^S-\\d{4}-\\d{4}$"},
+        matrix=one_of("drinking_water", "soil", "serum"), ph={"type": "number", "minimum": 0, "maximum": 14},
+        temperature_c=N, collected_at=MOMENT, analyst=S, results=items(obj(["analyte", "value"], analyte=S, value=N,
+        unit=S, method=S)), passed=B, remarks={"type": ["string", "null"]},
+    ),
+    "bug_report": obj(
+        ["title", "severity", "steps_to_reproduce"], title=S, severity=one_of("low", "medium", "high", "critical"),
+        component=S, version=S, browser=S, steps_to_reproduce=items(S, minItems=1), expectedBehavior=S,
+        actualBehavior=S, reported_by=S, reported_on=DATE, is_regression=B,
+    ),
+    "invoice": obj(
+        ["invoice_number", "lines", "total"], invoice_number=S, invoice_date=DATE, due_date=DATE,
+        vendor=obj(["name"], name=S, vat_id=S, address=S), lines=items(obj(None, description=S, quantity={
+        "type": "integer", "minimum": 1}, unit_price=N, line_total=N), minItems=1), subtotal=N, tax_rate=N, tax=N,
+        total=N, currency=one_of("EUR", "USD", "GBP"), paid=B,
+    ),
+    "cv": obj(
+        ["full_name"], full_name=S, email=MAIL, phone=S, summary=S, skills=items(S), languages=items(one_of("en", "de",
+        "fr")), experience=items(obj(["company", "position"], company=S, position=S, start_year=W, end_year=W)),
+        education=items(obj(None, school=S, degree=S, year=W)),
+    ),
+    "delivery_note": obj(
+        None, note_number=S, carrier=S, delivery_date=DATE, recipient=obj(None, name=S, street=S, city=S,
+        postal_code=S), items=items(obj(None, sku=S, name=S, quantity=W), minItems=1), pallets=W, gross_weight_kg=N,
+        received_by=S, damaged=B,
+    ),
+    "appointment": obj(
+        ["patient_name", "date", "time"], patient_name=S, date_of_birth=DATE, doctor=S, department=S, date=DATE,
+        time=CLOCK, reason=S, symptoms=items(S), allergies=items(S), is_new_patient=B, insurance_number=S, notes=S,
+    ),
+    "estate_offer": obj(None, **{
+        "property-type": S, "asking-price": W, "year-built": W, "living-area": N, "energy-class": one_of("A", "B", "C"),
+        "has-garage": B, "agent": obj(None, name=S, phone=S, email=MAIL),
+    }),
+    "sensor_alarm": obj(
+        None, device_id=S, sensor_type=one_of("temperature", "humidity"), level=one_of("info", "critical"), value=N,
+        threshold=N, unit=S, triggered_at=MOMENT, location=obj(None, building=S, room=S), acknowledged=B,
+    ),
+    "job_ad": obj(
+        ["jobTitle"], jobTitle=S, company=S, location=S, employmentType=one_of("FULL_TIME", "PART_TIME"), salaryMin=W,
+        salaryMax=W, remote=B, skills=items(S), yearsOfExperience=W, applicationDeadline=DATE, contactEmail=MAIL,
+    ),
+    "strange": {**obj(
+        ["zork", "parts", "way"], zork={"type": "string", "description": "Colour of the lid"}, a=W, b=W,
+        deep=obj(None, er=obj(None, list=items(obj(None, x=N, y={"type": "array", "items": {"type": "integer"}})))),
+        parts=items({"$ref": "#/$defs/part"}, minItems=1), grid=items(items(N, minItems=2, maxItems=2)),
+        way={"oneOf": [obj(None, kind={"const": "road"}, km=N), obj(None, kind={"const": "rail"}, train_number=S)]},
+        maybe={"anyOf": [S, {"type": "null"}]}, until={"type": "string", "format": "time"},
+    ), "$defs": {"part": obj(None, Ünit=S, size={"type": "object", "properties": {"w": W, "h": W}})}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_rows_pass_the_gate_in_all_styles_and_are_unlike(name: str, tmp_path: Path) -> None:
+    schema, path = SCHEMAS[name], tmp_path / "rows.jsonl"
+    assert write(schema, 90, path, schema_id=name) == 90
+    assert check_file(path, schemas={name: schema}).lines() == []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert list(rows[0]) == ["id", "schema_id", "complexity", "style", "text", "target"]
+    assert {row["complexity"] for row in rows} == {complexity(schema)}
+    assert len({normalised(row["text"]) for row in rows}) == len({row["id"] for row in rows}) == 90
+    assert len(Counter(row["style"] for row in rows)) >= 12
+    for row in rows:
+        assert not {"{", "}", "\ue000"} & set(row["text"]), row["text"]
+        assert "None" not in row["text"].replace("? None.", "").replace("Skills? None", ""), row["text"]
+
+
+def test_the_same_arguments_give_the_same_rows() -> None:
+    schema = SCHEMAS["invoice"]
+    assert make_rows(schema, 30) == make_rows(json.loads(json.dumps(schema)), 30)
+    assert make_rows(schema, 30)[:10] != make_rows(schema, 30, seed=7)[:10]
+    assert [row["text"] for row in make_rows(schema, 30)][:10] == [row["text"] for row in make_rows(schema, 10)]
+
+
+def test_hints_label_choose_and_hide() -> None:
+    schema = obj(
+        None,
+        amount={"type": "number", "x-slmbench": {"labels": ["Total due"]}},
+        mood={"type": "string", "x-slmbench": {"values": ["happy", "sad"]}},
+        lines=items(obj(None, sku=S, pieces=W), minItems=1),
+        count={"type": "integer", "x-slmbench": {"derive": "count(lines)", "grounded": False}},
+    )
+    rows = make_rows(schema, 60)
+    assert all("total due" in row["text"].lower().replace("_", " ") for row in rows if row["style"] != "ocr")
+    for row in rows:
+        target = json.loads(row["target"])
+        assert target["mood"] in ("happy", "sad") and target["count"] == len(target["lines"])
+    assert 0 < sum("count" in row["text"].lower() for row in rows) < 40
+
+
+def test_wording_varies() -> None:
+    rows = make_rows(SCHEMAS["rental_listing"], 200)
+    told = [row["text"] for row in rows if row["style"] in ("prose", "email", "thread", "chat")]
+    starts = Counter(" ".join(line.split()[:4]) for text in told for line in text.splitlines() if line.strip())
+    assert len(starts) > 120
+    assert len(set(STYLES)) >= 15
+
+
+def test_a_thousand_rows_take_seconds() -> None:
+    started = time.process_time()
+    make_rows(SCHEMAS["rental_listing"], 1000)
+    assert time.process_time() - started < 20
+
+
+def test_more_rows_than_there_are_texts_end_in_a_sentence() -> None:
+    with pytest.raises(BadInput, match=r"tiny: .*ask for at least 1"):
+        make_rows(SCHEMAS["cv"], 0, schema_id="tiny")
+    never = obj(None, a={"type": "string", "minLength": 3, "not": {"type": "string"}})
+    with pytest.raises(BadInput, match=r"tiny: .*'a'"):
+        make_rows(never, 3, schema_id="tiny")
