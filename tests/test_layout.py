@@ -17,7 +17,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("api", "label"),
+    ("api", "label", "serve"),
+    ("serving",),
     ("export", "extract", "new"),
     ("calibrate",),
     ("bench",),

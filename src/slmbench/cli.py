@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run_verbs(verbs)
     _add_model_verbs(verbs)
     _add_extract(verbs)
+    _add_serve(verbs)
     _add_label(verbs)
     _add_new(verbs)
     _add_synth(verbs)
@@ -400,6 +401,37 @@ def _new(arguments: argparse.Namespace) -> int:
     for path in new(name, schema, arguments.out or Path(name), arguments.labelled):
         print(path)
     return 0
+
+
+def _add_serve(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "serve",
+        help="a model behind HTTP, in OpenAI's shapes, and a page to try it on",
+        description="Serve an exported model until Ctrl-C: /v1/chat/completions, /v1/completions, /v1/extract,"
+        " /v1/models, /healthz, /metrics, and a playground at /. What is being answered is finished before it ends.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
+    verb.add_argument("--port", type=int, default=8077, help="0 for any that is free (default: 8077)")
+    verb.add_argument(
+        "--api-key", metavar="KEY", help="what clients must show; better in SLMBENCH_API_KEY, as others see arguments"
+    )
+    verb.add_argument("--workers", type=int, default=1, metavar="N", help="answers at a time (default: 1)")
+    verb.add_argument("--threads", type=int, metavar="N", help="for each worker (default: all cores divided)")
+    verb.add_argument("--queue", type=int, default=32, metavar="N", help="requests that may wait (default: 32)")
+    verb.add_argument("--seconds", type=float, default=120, metavar="S", help="for one request (default: 120)")
+    verb.set_defaults(call=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from slmbench.serve import serve
+    from slmbench.serving.limits import Limits
+
+    limits = Limits(waiting=arguments.queue, request_seconds=arguments.seconds)
+    serve(
+        arguments.model, host=arguments.host, port=arguments.port, key=arguments.api_key, workers=arguments.workers,
+        threads=arguments.threads, limits=limits,
+    )  # fmt: skip
 
 
 def _add_synth(verbs: Any) -> None:
