@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -144,3 +145,10 @@ def test_a_very_long_document_is_not_held(tmp_path: Path) -> None:
         handle.write(b'"}\n' + json.dumps({"text": "after it"}).encode())
     long, after = read(path)
     assert "bytes long" in long.error and after.text == "after it"
+
+
+def test_a_long_cell_is_read_and_other_readers_keep_their_limit(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = tmp_path / "r.csv"
+    path.write_text("text\n" + "x" * 200_000 + "\nshort\n")
+    assert [len(d.text) for d in read(path)] == [200_000, 5] and csv.field_size_limit() == before

@@ -178,7 +178,6 @@ def _of_row(where: str, name: Any, text: Any, column: str) -> Document:
 
 def _table(path: Path, handle: IO[bytes], column: str | None) -> Iterator[Document]:
     """A CSV or TSV file with a header. A row that is not UTF-8 is told of; so is one of too many or too few cells."""
-    csv.field_size_limit(MOST_BYTES)
     broken: set[int] = set()
 
     def texts() -> Iterator[str]:
@@ -198,11 +197,14 @@ def _table(path: Path, handle: IO[bytes], column: str | None) -> Iterator[Docume
     while True:
         start = reader.line_num + 1
         where = f"{path}:{start}"
+        usual = csv.field_size_limit(MOST_BYTES)  # the process's: others' files keep theirs
         try:
             cells = next(reader, None)
         except csv.Error as error:
             # Behind a quote that is out of place it cannot be said where a row begins.
             raise BadInput(f"{where}: this is not CSV ({error}); mend the row.") from None
+        finally:
+            csv.field_size_limit(usual)
         if cells is None:
             break
         if not cells:
