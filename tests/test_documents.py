@@ -90,15 +90,19 @@ def test_what_is_no_text_is_told_and_passed_by(tmp_path: Path, content: bytes, s
 
 def test_a_broken_line_is_told_and_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 60)
-    lines = [b'{"text": "one"}', b"nonsense", b"[1]", b'{"other": 1}', b'{"text": 5}', b'{"text": "caf\xe9"}',
-             b'{"text": "' + b"x" * 300 + b'"}', b'{"text": ""}', b"[" * 50, b'{"text": "two"}']  # fmt: skip
+    lines = [
+        b'{"text": "one"}', b'{"text": "\\ud800"}', b"nonsense", b"[1]", b'{"other": 1}', b'{"text": 5}',
+        b'{"text": "caf\xe9"}', b'{"text": "' + b"x" * 300 + b'"}', b'{"text": ""}', b"[" * 50, b'{"text": "two"}',
+    ]  # fmt: skip
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"\n".join(lines))
     found = read(path)
-    assert [d.text for d in found] == ["one", *[""] * 8, "two"]
-    said = ("not JSON", "not a JSON object", "no text under 'text'", "no string under 'text'", "byte 13 of the line",
-            "over 60 bytes long", "is empty", "not JSON")  # fmt: skip
-    for number, (document, words) in enumerate(zip(found[1:9], said, strict=True), 2):
+    assert [d.text for d in found] == ["one", *[""] * 9, "two"]
+    said = (
+        "a lone surrogate", "not JSON", "not a JSON object", "no text under 'text'", "no string under 'text'",
+        "byte 13 of the line", "over 60 bytes long", "is empty", "not JSON",
+    )  # fmt: skip
+    for number, (document, words) in enumerate(zip(found[1:10], said, strict=True), 2):
         assert f"{path}:{number}: " in document.error and words in document.error
 
 

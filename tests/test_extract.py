@@ -19,11 +19,13 @@ import pytest
 
 from slmbench import extract as module
 from slmbench.backends import native
+from slmbench.calibrate import calibration, lines
 from slmbench.core import BadInput
 from slmbench.documents import Document
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor, schema_of
 from slmbench.schema import validate
+from slmbench.tasks.edge_json import TASK
 
 pytestmark = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 
@@ -98,6 +100,14 @@ def test_every_value_is_explained(exported: Exported) -> None:
 def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
     curves = exported.manifest["confidence"]
     assert curves["leaf"]["rows"] > 0 and curves["document"].keys() == {"slope", "offset", "rows"}
+    told = calibration(exported, TASK.load("test")[:3])
+    assert (
+        told["leaf"]["count"] > 0 and 0 <= told["leaf"]["error"] <= 1
+    assert list(told["document"]["right"]) == ["0.5", "0.8", "0.9", "1.0"]
+    )
+    assert "calibration error" in lines(told)[0]
+    with pytest.raises(BadInput, match="knows no confidence; export the run to int8 again"):
+        calibration(dataclasses.replace(exported, manifest={**exported.manifest, "confidence": {}}), [])
     assert exported.manifest["schema"] is None
     with pytest.raises(BadInput, match="trained under several schemas; give one with --schema"):
         schema_of(exported, None)
@@ -107,8 +117,8 @@ def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "said"),
-    [("{}", "nothing to extract"), ('{"type": "object"}', "nothing to extract"), ("[1]", "not a JSON object"),
-     ('{"properties": {"a": {"type": "text"}}}', "not a JSON Schema"), ("{", "not readable as JSON")],
+    [("{}", "nothing to extract"), ('{"type": "object"}', "nothing to extract"), ("[1]", "must be an object"),
+     ('{"properties": {"a": {"type": "text"}}}', "not a JSON Schema"), ("{", "not JSON")],
 )  # fmt: skip
 def test_a_wrong_schema(exported: Exported, tmp_path: Path, schema: str, said: str) -> None:
     path = tmp_path / "s.json"
@@ -225,6 +235,8 @@ def test_files_of_something_else_are_left_alone(exported: Exported, tmp_path: Pa
     ("options", "said"),
     [
         ({"review": Path("r.jsonl")}, "go together"),
+        ({"asked": Asked(SCHEMA, batch=0)}, "--batch 0: give 1 to"),
+        ({"asked": Asked(SCHEMA, threads=-1)}, "--threads -1: give 1 to"),
         ({"asked": Asked(SCHEMA, min_confidence=1.5), "review": Path("r")}, "give a probability"),
         ({"asked": Asked(SCHEMA, min_confidence=0.5), "review": Path("r")}, "--review needs --out"),
         ({"inputs": ["none.txt"]}, "no such file or folder"),

@@ -58,7 +58,7 @@ def test_a_sitting_and_the_next(extractor: Extractor, tmp_path: Path, monkeypatc
     monkeypatch.setenv("EDITOR", editor(tmp_path, '{"kind": "none"}', "{", json.dumps({"kind": other})))
     monkeypatch.delenv("VISUAL", raising=False)
     documents = [*mails(1), Document("bad", error="bad: broken."), *mails(5)[1:]]
-    counts = label(extractor, documents, "mail", out, Console(file=screen), typed("e", "", "", "", "s", "q"))
+    counts = label(extractor, documents, "mail", out, Console(file=screen), typed("e", "\n", "\n", "\n", "s", "q"))
     assert counts == {"labelled": 2, "corrected": 1, "skipped": 1}
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in rows] == ["m0", "m1"] and rows[0]["target"] == json.dumps(
@@ -66,7 +66,7 @@ def test_a_sitting_and_the_next(extractor: Extractor, tmp_path: Path, monkeypatc
     )
     shown = screen.getvalue()
     assert shown.count("not under the schema") == 2 and "bad: broken." in shown and "Enter: right" in shown
-    again = label(extractor, documents, "mail", out, Console(file=screen), typed("", "", ""))
+    again = label(extractor, documents, "mail", out, Console(file=screen), typed("\n", "\n", "\n"))
     assert again == {"labelled": 3, "corrected": 0, "skipped": 0}
     examples = read_examples(out, schemas={"mail": SCHEMA})
     assert [e.id for e in examples] == ["m0", "m1", "m2", "m3", "m4"] and examples[0].target == {"kind": other}
@@ -78,6 +78,11 @@ def test_what_ends_it(extractor: Extractor, tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv("VISUAL", command)
         with pytest.raises(BadInput, match=said):
             label(extractor, mails(1), "mail", out, console, typed("e"))
+    ended = label(extractor, mails(2), "mail", out, console, typed("\n", ""))
+    assert ended == {"labelled": 1, "corrected": 0, "skipped": 0}
+    monkeypatch.setenv("VISUAL", editor(tmp_path, "{"))
+    with pytest.raises(BadInput, match="nothing of this document was saved"):
+        label(extractor, mails(2), "mail", out, console, typed("e", ""))
     out.write_text('{"id": "a", "schema_id": "other"}\n')
     with pytest.raises(BadInput, match="rows of something else"):
-        label(extractor, mails(1), "mail", out, console, typed(""))
+        label(extractor, mails(1), "mail", out, console, typed("\n"))

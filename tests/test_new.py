@@ -116,8 +116,15 @@ def test_a_wrong_label_ends_it_before_anything_is_written(line: str, said: str, 
     assert not (tmp_path / "rental").exists()
 
 
+def test_a_broken_table_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text('text,target\n"a"b,{}\n')
+    with pytest.raises(BadInput, match=r"own\.csv:2: this is not CSV"):
+        new("rental", SCHEMA, tmp_path / "rental", path)
+
+
 def test_names() -> None:
-    assert [name_of(text) for text in ("LabSample2", "bug-report", "..")] == ["lab_sample2", "bug_report", "document"]
+    assert [name_of(text) for text in ("LabSample2", "bug-report", "..")] == ["lab_sample_2", "bug_report", "document"]
 
 
 def test_an_inferred_schema_is_shown_and_asked_for(tmp_path: Path) -> None:

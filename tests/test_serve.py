@@ -612,21 +612,6 @@ def test_a_long_prompt_read_in_parts_gives_the_same(exported: Exported) -> None:
     assert max(sizes) <= pool.CHUNK
 
 
-def test_what_users_schemas_leave_behind_is_bounded(exported: Exported, workers: Callable[..., Pool]) -> None:
-    limits = Limits(prefix_tokens=8)
-    pooled = workers()
-    kept = len(pooled.workers[0].backend._prefixes)
-
-    async def go() -> None:
-        async with client(make_app(exported, pooled, limits)) as asked:
-            for i in range(3):
-                schema = {**SCHEMA, "properties": {**SCHEMA["properties"], f"extra{i}": {"type": "boolean"}}}
-                assert (await asked.post("/v1/extract", json={"text": TEXT, "schema": schema})).status_code == 200
-
-    asyncio.run(go())
-    assert len(pooled.workers[0].backend._prefixes) == kept
-
-
 def test_a_hostile_pattern_holds_nothing_up(ask: Any) -> None:
     schema = {
         "type": "object",

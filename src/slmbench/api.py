@@ -14,7 +14,7 @@ from slmbench.documents import Document
 from slmbench.exported import load_exported
 from slmbench.extract import Asked, schema_of
 from slmbench.extract import Extractor as Rows
-from slmbench.new import checked
+from slmbench.schema import check_extractable
 
 EXPORT = Path("export") / "int8"
 
@@ -47,9 +47,9 @@ class Extractor:
         if isinstance(schema, type):
             if not hasattr(schema, "model_json_schema"):
                 raise BadInput(f"{schema.__name__}: no Pydantic class; give one, or a JSON Schema.")
-            found: Mapping[str, Any] = checked(schema.model_json_schema(), schema.__name__)
+            found: Mapping[str, Any] = check_extractable(schema.model_json_schema(), schema.__name__)
         elif isinstance(schema, Mapping):
-            found = checked(dict(schema), "schema")
+            found = check_extractable(dict(schema), "schema")
         else:
             found = schema_of(exported, None if schema is None else Path(schema))
         self._plain = Rows(exported, Asked(found, constraint, threads=threads))

@@ -24,9 +24,6 @@ from slmbench.progress import progress
 BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32
 """An answer may be so many times the gold's tokens long, and so many more: as `evaluate` has it."""
 
-MOST_ASKED = 256
-"""Draft tokens, or threads, at most."""
-
 
 def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int | None) -> list[Example]:
     """Documents of the model's own task or of a file, evenly spread where fewer are wanted."""
@@ -48,9 +45,6 @@ def bench(
 ) -> tuple[dict[str, Any], list[Sample]]:  # fmt: skip
     """(figures, samples) of documents answered one after the other, or `batch` at once, every schema having been seen
     before."""
-    for name, value, least in (("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1), ("--batch", batch, 1)):
-        if value is not None and not least <= value <= MOST_ASKED:
-            raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
     started = time.perf_counter()
     backend = exported.backend(threads, draft_tokens, batch)
     loaded = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Confidence learnt from documents whose answers are known: what an export notes of its validation split."""
+"""Confidence learnt from documents whose answers are known, and measured on others: the curves of an export."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from slmbench.bench import budgets
-from slmbench.confidence import Curve, expected_calibration_error, fit, leaf_likelihoods
-from slmbench.core import Completion, Example
+from slmbench.confidence import Curve, expected_calibration_error, fit, leaf_likelihoods, risk_coverage
+from slmbench.core import BadInput, Completion, Example
 from slmbench.decode.loop import Decoder
 from slmbench.exported import Exported
 from slmbench.progress import progress
 from slmbench.schema import leaves, strict_loads
+
+Judged = list[tuple[float, bool]]
+"""(likelihood, whether right) of answers, or of their leaves."""
+COVERAGES = (0.5, 0.8, 0.9, 1.0)
 
 
 def calibrate(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
@@ -22,20 +26,60 @@ def calibrate(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]
     """
     if not exported.decoded_here:
         return {}
+    found = judge(exported, examples)
+    return {name: fit([p for p, _ in part], [right for _, right in part]).to_json() for name, part in found.items()}
+
+
+def calibration(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
+    """How far the confidences of an export are from the truth over other documents, of leaves and of whole answers:
+    {count, error, right: {share accepted: share right}}, error being the expected calibration error.
+
+    Raises BadInput where the export has no curves.
+    """
+    curves = exported.manifest.get("confidence")
+    if not curves:
+        raise BadInput(f"{exported.folder}: it knows no confidence; export the run to int8 again.")
+    told = {}
+    for name, part in judge(exported, examples).items():
+        curve, right = Curve(**curves[name]), [right for _, right in part]
+        sure = [curve(p) for p, _ in part]
+        covered = list(risk_coverage(sure, right))
+        told[name] = {
+            "count": len(part),
+            "error": expected_calibration_error(sure, right),
+            "right": {
+                str(share): next((hits for taken, hits in covered if taken >= share), None) for share in COVERAGES
+            },
+        }
+    return told
+
+
+def judge(exported: Exported, examples: Sequence[Example]) -> dict[str, Judged]:
+    """{"leaf", "document"}: how likely what is answered was, and whether it is right."""
     backend = exported.backend()
     assert isinstance(backend, Decoder)
-    leaf: list[tuple[float, bool]] = []
-    whole: list[tuple[float, bool]] = []
+    found: dict[str, Judged] = {"leaf": [], "document": []}
     with progress("confidence", len(examples), "documents") as advance:
         for example, budget in zip(examples, budgets(exported, examples), strict=True):
             for completion in backend.generate([exported.request(example, budget, likelihoods=True)]):
-                leaf += judged_leaves(backend, completion, example.target)
-                whole += judged(completion, example.target)
+                found["leaf"] += judged_leaves(backend, completion, example.target)
+                found["document"] += judged(completion, example.target)
             advance(1, "")
-    return {name: curve_of(found).to_json() for name, found in (("leaf", leaf), ("document", whole))}
+    return found
 
 
-def judged(completion: Completion, target: Any) -> list[tuple[float, bool]]:
+def lines(told: dict[str, Any]) -> list[str]:
+    """The same as text for a terminal."""
+    said = []
+    for name, part in told.items():
+        right = ", ".join(
+            f"{100 * r:.1f} % of the surest {100 * float(s):.0f} %" for s, r in part["right"].items() if r is not None
+        )
+        said.append(f"confidence     {name}: {part['count']}, calibration error {part['error']:.3f}; right: {right}")
+    return said
+
+
+def judged(completion: Completion, target: Any) -> Judged:
     """(likelihood, whether right) of an answer as a whole; nothing of one that is not whole."""
     try:
         value = strict_loads(completion.text)
@@ -44,7 +88,7 @@ def judged(completion: Completion, target: Any) -> list[tuple[float, bool]]:
     return [(math.exp(min(0.0, sum(completion.log_likelihoods))), bool(value == target))]
 
 
-def judged_leaves(backend: Decoder, completion: Completion, target: Any) -> list[tuple[float, bool]]:
+def judged_leaves(backend: Decoder, completion: Completion, target: Any) -> Judged:
     """(likelihood, whether the target has it there) of every leaf of an answer."""
     try:
         found = dict(leaves(strict_loads(completion.text)))
@@ -54,13 +98,3 @@ def judged_leaves(backend: Decoder, completion: Completion, target: Any) -> list
     likely = leaf_likelihoods(completion.text, pieces, completion.log_likelihoods)
     gold = dict(leaves(target))
     return [(likely[path], path in gold and gold[path] == value) for path, value in found.items()]
-
-
-def curve_of(found: Sequence[tuple[float, bool]]) -> Curve:
-    """The curve of what was found."""
-    return fit([likelihood for likelihood, _ in found], [right for _, right in found])
-
-
-def calibration_error(curve: Curve, found: Sequence[tuple[float, bool]]) -> float:
-    """How far a curve is off over other documents."""
-    return expected_calibration_error([curve(likelihood) for likelihood, _ in found], [right for _, right in found])

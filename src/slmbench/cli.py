@@ -366,6 +366,7 @@ def _add_model_verbs(verbs: Any) -> None:
         help="grounded: under the schema, and strings only say what stands in the document (default: schema)",
     )
     verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    verb.add_argument("--confidence", action="store_true", help="how right the confidences of extract are, too")
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     _json(verb)
@@ -482,6 +483,8 @@ def _label(arguments: argparse.Namespace) -> None:
     from slmbench.label import label
     from slmbench.new import name_of
 
+    if "-" in arguments.documents:
+        raise BadInput("standard input is where your answers are typed; give files of documents.")
     exported = load_exported(arguments.model)
     extractor = Extractor(exported, Asked(schema_of(exported, arguments.schema), explain=True))
     name = name_of(arguments.schema.name.split(".")[0]) if arguments.schema else exported.manifest["name"]
@@ -550,7 +553,13 @@ def _bench(arguments: argparse.Namespace) -> None:
         exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
         threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
-    print(json.dumps(result, indent=1) if arguments.json else "\n".join(lines(result)))
+    said = lines(result)
+    if arguments.confidence:
+        from slmbench import calibrate
+
+        result["confidence"] = calibrate.calibration(exported, examples)
+        said += calibrate.lines(result["confidence"])
+    print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import importlib
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from slmbench.core import BadInput
+from slmbench.schema import strict_loads
 
 STDIN = "-"
 COLUMNS = ("text", "document", "content", "body", "prompt")
@@ -91,8 +91,8 @@ def _standard_input(column: str | None) -> Iterator[Document]:
     handle = sys.stdin.buffer
     first = handle.readline(MOST_BYTES + 1)
     try:
-        is_row = isinstance(json.loads(first), dict)
-    except (ValueError, RecursionError):
+        is_row = isinstance(strict_loads(first.decode("utf-8-sig")), dict)
+    except ValueError:
         is_row = False
     if is_row:
         yield from _rows("stdin", handle, column, first)
@@ -152,11 +152,11 @@ def _rows(name: str, handle: IO[bytes], column: str | None, first: bytes = b"") 
             yield Document(where, error=f"{where}: the line is over {MOST_BYTES:,} bytes long.")
             continue
         try:
-            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            row = strict_loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             yield Document(where, error=f"{where}: byte {error.start} of the line is not UTF-8.")
             continue
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield Document(where, error=f"{where}: the line is not JSON ({error}).")
             continue
         if not isinstance(row, dict):
@@ -243,7 +243,15 @@ def _parquet(path: Path, column: str | None) -> Iterator[Document]:
     names = file.schema_arrow.names
     found = column_of(str(path), names, column)
     number = 0
-    for batch in file.iter_batches(BATCH, columns=[found, *(["id"] if "id" in names else [])]):
+    batches = file.iter_batches(BATCH, columns=[found, *(["id"] if "id" in names else [])])
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise BadInput(f"{path}: damaged behind row {number} ({said}); write it again.") from None
+        if batch is None:
+            return
         for row in batch.to_pylist():
             number += 1
             yield _of_row(f"{path}:{number}", row.get("id"), row[found], found)

@@ -7,16 +7,18 @@ label is, else behind what was read before it, and two values share no character
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slmbench.schema import leaves, properties_of, resolve
+from slmbench.schema import leaves, words_of
 from slmbench.synth.derive import derive
+from slmbench.synth.structure import field_schema
 
 NONE = "none"
-LONGEST_WINDOW = 8
+LONGEST_WINDOW = 9
 """Words that one value is spelt in, at most: "the twenty-fourth of March 2027 at half past seven" has nine."""
 MOST_WORDS = 4000
 """Of documents longer than this only what stands there as it is, is looked for."""
@@ -44,7 +46,7 @@ def sources(value: Any, schema: Mapping[str, Any], text: str) -> list[Source]:
     taken: list[Span] = []
     found = []
     for path, leaf in leaves(value):
-        field = _schema_at(schema, path)
+        field = field_schema(schema, path)
         rule = derive(leaf, text, field)
         span = None
         if rule is not None:
@@ -67,30 +69,11 @@ def pointer(path: Path) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _schema_at(root: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    schema: Any = resolve(root, root)
-    for step in path:
-        schema = schema.get("items", {}) if isinstance(step, int) else properties_of(schema, root).get(step, {})
-        schema = resolve(schema, root)
-        if not isinstance(schema, Mapping):
-            return {}
-    found: Mapping[str, Any] = schema
-    return found
-
-
 def _candidates(value: Any, rule: str, schema: Mapping[str, Any], text: str) -> Iterator[Span]:
     if rule == "verbatim":
-        yield from _copies(value if isinstance(value, str) else _spelt(value), text)
+        yield from _copies(value if isinstance(value, str) else json.dumps(value), text)
     elif rule != "empty_list":
         yield from _windows(value, rule, schema, text)
-
-
-def _spelt(value: Any) -> str:
-    return (
-        {True: "true", False: "false", None: "null"}[value]
-        if value is None or value is True or value is False
-        else repr(value)
-    )
 
 
 def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
@@ -140,11 +123,7 @@ def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span])
         return None
     last = taken[-1][1] if taken else 0
     label = next((step for step in reversed(path) if isinstance(step, str)), "")
-    words = [
-        word
-        for word in re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", label).lower())
-        if len(word) > 1
-    ]
+    words = [word for word in words_of(label) if len(word) > 1]
 
     def rank(span: Span) -> tuple[bool, int, bool, int]:
         overlaps = any(span[0] < end and begin < span[1] for begin, end in taken)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 AGAIN = "export the model again"
+MOST_ASKED = 256
+"""Draft tokens, threads or documents at once."""
 
 
 class Tokens:
@@ -91,7 +93,7 @@ class Exported:
         begins = self._beginning(text[: text.rindex("Input:") + len("Input:")])
         return next((i for i, (a, b) in enumerate(zip(begins, ids, strict=False)) if a != b), len(begins))
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 - there is one for each process
+    @functools.lru_cache(maxsize=128)  # noqa: B019 - there is one for each process
     def _beginning(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokens(text)["input_ids"])
 
@@ -101,6 +103,11 @@ class Exported:
         Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft or
         takes fewer documents at once.
         """
+        for name, value, least in (
+            ("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1), ("--batch", batch, 1),
+        ):  # fmt: skip
+            if value is not None and not least <= value <= MOST_ASKED:
+                raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
         module = self._module
         if batch > self.most_at_once:
             raise BadInput(

@@ -25,7 +25,7 @@ from slmbench.explain import pointer, sources
 from slmbench.exported import Exported
 from slmbench.files import Appender, json_text, read_json, read_jsonl_tolerant, write_atomic
 from slmbench.progress import progress, say
-from slmbench.schema import check_schema, properties_of, strict_loads, validate
+from slmbench.schema import check_extractable, load_schema, properties_of, strict_loads, validate
 
 MOST_TOKENS = 1024
 """Of one answer."""
@@ -161,11 +161,7 @@ def schema_of(exported: Exported, path: Path | None) -> Mapping[str, Any]:
         if not isinstance(own, dict):
             raise BadInput(f"{exported.folder}: this model was trained under several schemas; give one with --schema.")
         return own
-    schema = read_json(path, "give a file with a JSON Schema")
-    check_schema(schema, str(path))
-    if not (properties_of(schema, schema) or schema.keys() & {"enum", "items", "anyOf", "oneOf"}):
-        raise BadInput(f"{path}: the schema has nothing to extract; give it properties.")
-    return schema
+    return check_extractable(load_schema(path), str(path))
 
 
 def extract(

@@ -50,7 +50,10 @@ def label(
                 console.print(f"[red]{document.error}[/red]", highlight=False)
                 continue
             show(console, document, row)
-            said = ask().strip().lower()[:1]
+            said = ask()
+            if not said:  # the end of what is typed is no yes
+                break
+            said = said.strip().lower()[:1]
             if said == "q":
                 break
             if said == "s" or (said != "e" and "json" not in row):
@@ -121,7 +124,8 @@ def edited(value: Any, schema: Mapping[str, Any], console: Console, ask: Callabl
         if not wrong:
             return found
         console.print(f"not under the schema: {wrong[0]}; Enter opens the editor again", style="red", markup=False)
-        ask()
+        if not ask():
+            raise BadInput(f"the answer is not under the schema ({wrong[0]}); nothing of this document was saved.")
 
 
 def in_editor(text: str) -> str:

@@ -15,7 +15,15 @@ from typing import Any
 from slmbench.core import BadInput
 from slmbench.data import decoded, jsonl_objects, read_bytes, split_rows
 from slmbench.files import json_text, write_atomic
-from slmbench.schema import canonical, check_schema, complexity, infer_schema, properties_of, strict_loads, validate
+from slmbench.schema import (
+    canonical,
+    check_extractable,
+    complexity,
+    infer_schema,
+    strict_loads,
+    validate,
+    words_of,
+)
 
 SEED = 42
 ANSWERS = ("target", "json", "label")
@@ -82,8 +90,8 @@ def schema_from(source: str) -> tuple[str, dict[str, Any], bool]:
         raise BadInput(f"{source}: a JSON {type(value).__name__}; give a JSON Schema or an example object.")
     name = name_of(path.name.split(".")[0])
     if value.keys() & _KEYWORDS:
-        return name, checked(value, source), False
-    return name, checked(infer_schema([value]), source), True
+        return name, check_extractable(value, source), False
+    return name, check_extractable(infer_schema([value]), source), True
 
 
 def _of_class(source: str) -> tuple[str, dict[str, Any], bool]:
@@ -100,15 +108,7 @@ def _of_class(source: str) -> tuple[str, dict[str, Any], bool]:
         raise BadInput(f"{source}: {attribute} is no Pydantic class of {module}; give module:Class.") from None
     finally:
         sys.path.pop(0)
-    return name_of(attribute), checked(schema, source), False
-
-
-def checked(schema: dict[str, Any], where: str) -> dict[str, Any]:
-    """The schema. Raises BadInput where it is none, or has nothing to extract."""
-    check_schema(schema, where)
-    if not properties_of(schema, schema):
-        raise BadInput(f"{where}: the schema has nothing to extract; give it properties.")
-    return schema
+    return name_of(attribute), check_extractable(schema, source), False
 
 
 def name_of(text: str) -> str:
@@ -117,8 +117,8 @@ def name_of(text: str) -> str:
     >>> name_of("RentalListing")
     'rental_listing'
     """
-    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).lower())
-    return "_".join(words) or "document"
+    words = (re.sub(r"[^a-z0-9]", "", word) for word in words_of(text))
+    return "_".join(filter(None, words)) or "document"
 
 
 def new(name: str, schema: Mapping[str, Any], folder: Path, labelled: Path | None = None) -> list[Path]:
@@ -159,7 +159,10 @@ def labelled_rows(path: Path, name: str, schema: Mapping[str, Any]) -> list[dict
     content = decoded(path, read_bytes(path))
     if path.suffix.lower() == ".csv":
         lines = csv.DictReader(io.StringIO(content), strict=True)
-        found = [(f"{path}:{lines.line_num}", dict(row)) for row in lines]
+        try:
+            found = [(f"{path}:{lines.line_num}", dict(row)) for row in lines]
+        except csv.Error as error:
+            raise BadInput(f"{path}:{lines.line_num + 1}: this is not CSV ({error}); mend the row.") from None
     else:
         found = [(f"{path}:{number}", row) for number, _, row in jsonl_objects(path, content)]
     rows: list[dict[str, Any]] = []

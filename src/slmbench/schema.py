@@ -141,6 +141,11 @@ def leaves(value: Any, path: Path_ = ()) -> list[tuple[Path_, Any]]:
     return [(path, value)]
 
 
+def words_of(key: str) -> list[str]:
+    """The words of a key in snake, kebab or camel case, in small letters."""
+    return re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key).lower())
+
+
 def canonical(value: Any, schema: Mapping[str, Any]) -> str:
     """The one spelling of `value`: compact, no ASCII escapes, keys in the order of the schema's `properties`.
 
@@ -283,6 +288,16 @@ def load_schema(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(f"{path}: not JSON ({error}); give a JSON Schema file.") from None
     check_schema(schema, str(path))
+    checked: dict[str, Any] = schema
+    return checked
+
+
+def check_extractable(schema: Any, where: str) -> dict[str, Any]:
+    """The schema. Raises BadInput where it is none, or nothing can be extracted under it."""
+    check_schema(schema, where)
+    top = resolve(schema, schema)
+    if not (properties_of(top, schema) or top.keys() & {"enum", "items", "anyOf", "oneOf"}):
+        raise BadInput(f"{where}: the schema has nothing to extract; give it properties.")
     checked: dict[str, Any] = schema
     return checked
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from slmbench.decode.draft import Drafter, names_of, words_of
+from slmbench.decode.draft import Drafter, names_of
+from slmbench.schema import words_of
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

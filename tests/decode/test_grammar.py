@@ -164,3 +164,13 @@ def test_an_explosive_pattern_takes_bounded_time(grammars: Grammars, tokenizer: 
     mask = allowed(matcher, grammars.vocabulary.size)
     assert matcher.is_error() or mask.any()
     assert time.monotonic() - started < 20
+
+
+def test_who_asks_is_no_part_of_a_grammar(tiny_folder: Any) -> None:
+    vocabulary = Vocabulary(tiny_folder / "tokenizer.json", 512, [2])
+    grammars = Grammars(vocabulary)
+    schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}}
+    assert grammars.of(schema, "one") is grammars.of(schema, "another")
+    for where in ("first", "second"):
+        with pytest.raises(BadInput, match=f"^{where}: "):
+            grammars.of({"type": "text"}, where)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmbench.decode.cursor import Cursor, plain, spelt
-from slmbench.schema import properties_of, resolve
+from slmbench.schema import properties_of, resolve, words_of
 
 LONGEST = 400
 """Characters of a copied value at most."""
@@ -269,11 +269,6 @@ def _last_value(items: str, key: str) -> re.Match[str] | None:
     """The last scalar under a key in a piece of canonical JSON."""
     found = items.rfind(start := f'"{spelt(key)}":')
     return _SCALAR.match(items, found + len(start)) if found >= 0 else None
-
-
-def words_of(key: str) -> list[str]:
-    """The words of a key in snake, kebab or camel case, in small letters."""
-    return re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key).lower())
 
 
 def _places(document: str, text: str, at: int, labels: Iterator[int] | tuple[int, ...]) -> Iterator[int]:

@@ -61,6 +61,10 @@ class Grammar:
         return self._first.deep_copy()
 
 
+_HERE = "schema"
+"""Who asks is no part of what is compiled: the same schema of another document is the same grammar."""
+
+
 class Grammars:
     """Grammars by schema, each compiled once."""
 
@@ -74,9 +78,12 @@ class Grammars:
             text = json.dumps(schema, ensure_ascii=False)
         except RecursionError:
             raise BadInput(f"{where}: the schema is nested over {MAX_DEPTH} levels; flatten it.") from None
-        return self._of(text, where)
+        try:
+            return self._of(text)
+        except BadInput as error:
+            raise BadInput(where + str(error).removeprefix(_HERE)) from None
 
-    def _compile(self, schema_text: str, where: str) -> Grammar:
+    def _compile(self, schema_text: str, where: str = _HERE) -> Grammar:
         for text in _fixed(json.loads(schema_text)):
             if bytes(self.vocabulary.tokens.decode_bytes(self.vocabulary.tokens.tokenize_str(text))) != text.encode():
                 raise BadInput(f"{where}: the model has no tokens for {text!r}; leave it out of the schema.")

@@ -18,8 +18,8 @@ from slmbench.core import BadInput, Completion, Request
 from slmbench.decode.answer import MOST, Answer, Spelling, Work
 from slmbench.decode.grammar import Grammars, Vocabulary
 
-PREFIXES = 64
-"""Prompt beginnings whose keys and values are kept."""
+PREFIX_TOKENS = 16384
+"""Of the prompt beginnings whose keys and values are kept, all together: some 750 MB of a model of 135M parameters."""
 
 
 class Part(NamedTuple):
@@ -162,7 +162,7 @@ class Decoder:
                 self._pass([Part(slot, shared[start:], start, 1)])
             self._cached[slot] = shared
             self._prefixes[shared] = self.engine.keep(slot, len(shared))
-            if len(self._prefixes) > PREFIXES:
+            while len(self._prefixes) > 1 and sum(map(len, self._prefixes)) > PREFIX_TOKENS:
                 self._prefixes.pop(next(iter(self._prefixes)))
         start = _common(ids[:-1], self._cached[slot])
         if shared in self._prefixes and start < len(shared):

@@ -13,14 +13,14 @@ from slmbench.documents import Document
 from slmbench.exported import Exported
 from slmbench.extract import Asked, Extractor
 from slmbench.serving.asked import Wanted
-from slmbench.serving.limits import Limits, Refused
+from slmbench.serving.limits import Refused
 from slmbench.serving.pool import Work, Worker
 from slmbench.serving.schemas import without_patterns
 
 BROKEN = "\ufffd"
 """What an unfinished character is decoded as."""
 WHERE = "schema"
-"""The id of every request: errors begin with it, and a compiled grammar is found again by it."""
+"""The id of every request: what is said of it begins so."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Answered:
         }  # fmt: skip
 
 
-def work(exported: Exported, wanted: Wanted, limits: Limits) -> Work:
+def work(exported: Exported, wanted: Wanted) -> Work:
     """A worker's job: it tells pieces of the text where they are streamed, and at last the `Answered`."""
 
     def done(worker: Worker) -> Iterator[str | Answered]:
         job = worker.job
         assert job is not None and job.began is not None
-        request = _request(exported, wanted, limits, worker)
+        request = _request(exported, wanted, worker)
         read = time.perf_counter()
         if wanted.stream and isinstance(worker.backend, Decoder):
             answered = yield from _pieces(worker.backend, request)
@@ -67,7 +67,7 @@ def work(exported: Exported, wanted: Wanted, limits: Limits) -> Work:
     return done
 
 
-def _request(exported: Exported, wanted: Wanted, limits: Limits, worker: Worker) -> Request:
+def _request(exported: Exported, wanted: Wanted, worker: Worker) -> Request:
     """What the model is asked. Raises Refused where that is more than it reads."""
     if wanted.raw:
         ids = tuple(_refusing(lambda: exported.tokens(wanted.text))["input_ids"])
@@ -80,8 +80,6 @@ def _request(exported: Exported, wanted: Wanted, limits: Limits, worker: Worker)
         request = replace(request, schema=None)
     elif wanted.constraint == "grounded":
         request = replace(request, grounded=True)
-    if wanted.foreign and request.shared_tokens > limits.prefix_tokens:
-        request = replace(request, shared_tokens=0)
     room, size = worker.positions, len(request.prompt_ids)
     if not size:
         raise Refused(400, "prompt: it has no token; give a text.", "bad_prompt")

@@ -124,7 +124,7 @@ class Service:
 
     def _line(self, request: Request, wanted: Wanted) -> Line:
         return Line(
-            self.pool, work(self.exported, wanted, self.limits), self.limits.request_seconds, request.scope[GONE],
+            self.pool, work(self.exported, wanted), self.limits.request_seconds, request.scope[GONE],
             self.metrics,
         )  # fmt: skip
 

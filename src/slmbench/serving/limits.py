@@ -20,8 +20,6 @@ class Limits:
     """Levels of JSON, its references followed."""
     schema_parts: int = 20_000
     """Values of JSON, its references followed: a schema of a page may stand for one of a thousand."""
-    prefix_tokens: int = 384
-    """A longer beginning of a prompt is not kept: a client's schemas would fill the memory."""
     answer_tokens: int = 1024
     waiting: int = 32
     """Requests that wait for a worker."""

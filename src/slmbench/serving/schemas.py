@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmbench.core import BadInput
-from slmbench.schema import check_schema, properties_of, resolve
+from slmbench.schema import check_extractable, check_schema, resolve
 from slmbench.serving.limits import Limits, Refused
 
-_CHOICES = frozenset({"enum", "items", "anyOf", "oneOf"})
 _PATTERNS = frozenset({"pattern", "patternProperties"})
 _NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 _Known = dict[str, tuple[int, int] | None]
@@ -33,12 +32,9 @@ def checked(schema: Any, where: str, limits: Limits, *, empty: bool = False) -> 
     if depth > limits.schema_depth:
         raise _too_large(where, f"it is nested over {limits.schema_depth} levels")
     try:
-        check_schema(schema, where)
+        (check_schema if empty else check_extractable)(schema, where)
     except BadInput as error:
         raise Refused(400, _sentence(error), "bad_schema") from None
-    top = resolve(schema, schema)
-    if not empty and not (properties_of(top, schema) or top.keys() & _CHOICES):
-        raise Refused(400, f"{where}: the schema has nothing to extract; give it properties.", "bad_schema")
     return schema
 
 
