@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from slmbench import budget, llama, models
+from slmbench import budget, llama, models, packing
 from slmbench.budget import Shape, Speed, Training, evaluation_bytes, training_bytes
 from slmbench.config import PROJECTIONS
 from slmbench.memory import GIB
@@ -105,7 +105,7 @@ def test_buffers_are_as_large_as_foretold(
         budget.shape_of(config.to_dict(), tiny.parameters), "fp32" if kind == torch.float32 else "bf16", 4,
         PROJECTIONS, by_hand=True,
     )  # fmt: skip
-    passes = [llama.sizes(part) for part in (rows[1:], rows, rows[:1])]
+    passes = [packing.sizes(part) for part in (rows[1:], rows, rows[:1])]
     parts = training_bytes(work, passes, recompute=recompute)
     foretold = sum(parts[name] for name in ("activations", "attention", "working buffers", "logits"))
     assert (0.8 if recompute else 0.9) < real / foretold <= 1

@@ -20,12 +20,11 @@ import pytest
 from slmbench import extract as module
 from slmbench.backends import native
 from slmbench.calibrate import calibration, lines
-from slmbench.core import BadInput
+from slmbench.core import BadInput, Example
 from slmbench.documents import Document
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor, schema_of
 from slmbench.schema import validate
-from slmbench.tasks.edge_json import TASK
 
 pytestmark = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 
@@ -100,11 +99,10 @@ def test_every_value_is_explained(exported: Exported) -> None:
 def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
     curves = exported.manifest["confidence"]
     assert curves["leaf"]["rows"] > 0 and curves["document"].keys() == {"slope", "offset", "rows"}
-    told = calibration(exported, TASK.load("test")[:3])
-    assert (
-        told["leaf"]["count"] > 0 and 0 <= told["leaf"]["error"] <= 1
+    golds = [Example(f"e{n}", f"order {n}", "mail", SCHEMA, {"kind": "order", "urgent": n < 2}, {}) for n in range(4)]
+    told = calibration(exported, golds)
+    assert (told["leaf"]["count"], told["document"]["count"]) == (8, 4) and 0 <= told["leaf"]["error"] <= 1
     assert list(told["document"]["right"]) == ["0.5", "0.8", "0.9", "1.0"]
-    )
     assert "calibration error" in lines(told)[0]
     with pytest.raises(BadInput, match="knows no confidence; export the run to int8 again"):
         calibration(dataclasses.replace(exported, manifest={**exported.manifest, "confidence": {}}), [])

@@ -31,7 +31,7 @@ LAYERS = (
     ("backends",),
     ("decode",),
     ("llama", "padded"),
-    ("kernels",),
+    ("kernels", "packing"),
     ("tasks",),
     ("explain",),
     ("synth",),
@@ -60,7 +60,7 @@ LAYERS = (
 )
 HEAVY = {"torch", "transformers", "peft", "accelerate"}
 # The modules that nothing imports before it needs them, so they may import torch at their top.
-TORCH = {"train", "llama", "padded", "kernels", "backends/hf", "backends/eager"}
+TORCH = {"train", "llama", "packing", "padded", "kernels", "backends/hf", "backends/eager"}
 
 
 def module(path: Path) -> str:

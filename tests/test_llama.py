@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from slmbench import llama, models
 from slmbench.config import PROJECTIONS
-from slmbench.llama import LlamaStep, pack, packed, unsupported
+from slmbench.llama import LlamaStep, unsupported
+from slmbench.packing import pack, packed, sizes
 from slmbench.template import Encoded
 from slmbench.train import flatten
 
@@ -172,7 +173,7 @@ def test_rows_that_begin_alike_come_together() -> None:
     step = LlamaStep(made())
     groups = step.alike(rows, 60)
     assert sorted(row.id for group in groups for row in group) == sorted(row.id for row in rows)
-    assert all(sum(own for own, _ in llama.sizes(group)) <= 60 for group in groups)
+    assert all(sum(own for own, _ in sizes(group)) <= 60 for group in groups)
     assert len(groups) < len(packed(rows, 60))
     whole = sum(step.loss([row]) for row in rows)
     assert sum(step.loss(group) for group in groups) == pytest.approx(whole, rel=1e-5)

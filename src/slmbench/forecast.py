@@ -121,11 +121,11 @@ def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, 
 
 def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]]:
     """What every pass of the training holds, as `budget.Passes`."""
-    from slmbench import llama
+    from slmbench import packing
     from slmbench.padded import micro_batches
     from slmbench.train import updates_of_epoch
 
-    cut = llama.passes if by_hand else micro_batches
+    cut = packing.passes if by_hand else micro_batches
     settings = plan.recipe.train
     updates: list[Sequence[Encoded]] = [
         update
@@ -133,7 +133,7 @@ def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]
         for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings)
     ]
     groups = (group for update in updates for group in cut(update, tokens))
-    return [llama.sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
+    return [packing.sizes(group) if by_hand else [(len(row.ids),) * 2 for row in group] for group in groups]
 
 
 def _evaluation(plan: Plan, shape: budget.Shape, size: int, device: str, limit: int) -> tuple[int, dict[str, int]]:

@@ -1,17 +1,16 @@
 """LoRA's loss and gradients for Llama-shaped models on a CPU, by hand: no autograd, no padding, few copies.
 
-Rows lie end to end in one sequence of tokens, so every matrix product runs over real tokens only; attention alone knows
-where a row ends. What rows begin with in common (the instruction, a schema) is there once: under a causal mask its
-values are the same in each of them, and its gradient is the sum of theirs. Linear layers that read the same input are
-one matrix, and LoRA rides in it: the input is followed by `x A'`, the weight by `scale B`, so `x W' + scale (x A') B'`
-is one product, and so is its backward pass. What autograd would keep of a token is kept where it is dear to compute
-(projections, residuals, the softmax of short rows) and computed again where it is cheap (SwiGLU) or large (the softmax
-of long rows). The plain twin is the PEFT model itself, which tests hold this to.
+Rows lie end to end in one sequence of tokens (`packing.py`), so every matrix product runs over real tokens only;
+attention alone knows where a row ends. What rows begin with in common (the instruction, a schema) is there once: under
+a causal mask its values are the same in each of them, and its gradient is the sum of theirs. Linear layers that read
+the same input are one matrix, and LoRA rides in it: the input is followed by `x A'`, the weight by `scale B`, so
+`x W' + scale (x A') B'` is one product, and so is its backward pass. What autograd would keep of a token is kept where
+it is dear to compute (projections, residuals, the softmax of short rows) and computed again where it is cheap (SwiGLU)
+or large (the softmax of long rows). The plain twin is the PEFT model itself, which tests hold this to.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,10 @@ import torch
 
 from slmbench.budget import ATTENTION_BLOCK, EVEN, LOSS_ROWS, SOFTMAX_ROWS, WHOLE_ROW, even
 from slmbench.memory import give_back
+from slmbench.packing import Packed, Segment, alike, pack, passes
 from slmbench.template import Encoded
 
 MODEL_TYPES = ("llama", "qwen2")
-SHARED = 8
-"""Tokens that a shared beginning must save: it costs a gathering of keys for every row that has it."""
 PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
 
@@ -160,20 +158,6 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Tokens in a row, from `begin` to `end` of the pass, behind those of the segments `before` it: (begin, end)."""
-
-    begin: int
-    end: int
-    before: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def shared(self) -> int:
-        """The number of tokens before it."""
-        return sum(end - begin for begin, end in self.before)
-
-
-@dataclass(frozen=True)
 class Block:
     """Queries of a segment, from `start` to `stop`, and the `keys` up to theirs, made even: few that none may see.
 
@@ -190,114 +174,6 @@ class Block:
     @property
     def keys(self) -> int:
         return even(self.first + self.stop - self.start)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Segments end to end, then tokens of none up to a multiple of EVEN. Those that several rows share are the first
-    `shared` tokens; `picks` are the positions whose next token is a label."""
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    segments: tuple[Segment, ...]
-    shared: int
-    picks: torch.Tensor
-    labels: torch.Tensor
-
-
-def packed(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
-    """Rows cut into as few passes of at most `budget` tokens as can be, of like size; a row alone may exceed it.
-
-    The longest first, each into the pass with the fewest tokens so far (Graham's LPT rule).
-    """
-    tokens = sum(len(row.ids) for row in rows)
-    order = sorted(rows, key=lambda r: (-len(r.ids), r.id))
-    for count in range(max(1, -(-tokens // budget)), len(rows) + 1):
-        groups: list[list[Encoded]] = [[] for _ in range(count)]
-        sizes = [0] * count
-        for row in order:
-            place = sizes.index(min(sizes))
-            groups[place].append(row)
-            sizes[place] += len(row.ids)
-        if all(size <= budget or len(group) == 1 for size, group in zip(sizes, groups, strict=True)):
-            return [group for group in groups if group]
-    return [[row] for row in order]
-
-
-def alike(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
-    """Rows cut into passes of at most `budget` tokens, those together that begin alike."""
-    groups: list[list[Encoded]] = []
-    for row in sorted(rows, key=lambda r: (r.ids, r.id)):
-        if groups and sum(own for own, _ in sizes([*groups[-1], row])) <= budget:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
-
-
-def passes(rows: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
-    """Rows cut into passes of at most `budget` tokens: of like size, or rows that begin alike where these are fewer."""
-    even, shared = packed(rows, budget), alike(rows, budget)
-    return shared if len(shared) < len(even) else even
-
-
-def segments(rows: Sequence[Encoded]) -> list[tuple[int, int, int, int]]:
-    """What a pass over rows holds: (row, from, to, parent) for every run of tokens that is there once.
-
-    Shared beginnings come first, parents before what follows them, then the rest of every row; `parent` is a place in
-    the list, -1 for none. A beginning is shared where that saves SHARED tokens or more, and never with a label.
-    """
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].ids, i))
-    trunk: list[tuple[int, int, int, int]] = []
-    leaves: list[tuple[int, int, int, int]] = []
-
-    def split(group: list[int], done: int, parent: int) -> None:
-        limit = min(rows[i].prompt_tokens for i in group) - 1
-        first, last = rows[group[0]].ids, rows[group[-1]].ids
-        common = next((i for i in range(done, limit) if first[i] != last[i]), max(limit, done))
-        if (common - done) * (len(group) - 1) >= SHARED:
-            trunk.append((group[0], done, common, parent))
-            done, parent = common, len(trunk) - 1
-        for _, members in itertools.groupby(group, key=lambda i: rows[i].ids[done : common + 1]):
-            part = list(members)
-            if 1 < len(part) < len(group):
-                split(part, done, parent)
-            else:
-                leaves.extend((i, done, len(rows[i].ids), parent) for i in part)
-
-    split(order, 0, -1)
-    return trunk + sorted(leaves)
-
-
-def sizes(rows: Sequence[Encoded]) -> list[tuple[int, int]]:
-    """Of every segment of a pass: its tokens, and those that its last looks at."""
-    return [(stop - start, stop) for _, start, stop, _ in segments(rows)]
-
-
-def pack(rows: Sequence[Encoded]) -> Packed:
-    """Encoded examples -> Packed; each row's last label is its EOS."""
-    ids: list[int] = []
-    positions: list[int] = []
-    picks: list[int] = []
-    labels: list[int] = []
-    placed: list[Segment] = []
-    shared = 0
-    for row, start, stop, parent in segments(rows):
-        whole, begin = rows[row], len(ids)
-        before = (*placed[parent].before, (placed[parent].begin, placed[parent].end)) if parent >= 0 else ()
-        ids += whole.ids[start:stop]
-        positions += range(start, stop)
-        placed.append(Segment(begin, len(ids), before))
-        if stop < len(whole.ids):
-            shared = len(ids)
-        else:
-            picks += range(begin + whole.prompt_tokens - 1 - start, len(ids) - 1)
-            labels += whole.ids[whole.prompt_tokens :]
-    spare = [0] * (even(len(ids)) - len(ids))
-    ids += spare
-    positions += spare
-    tensors = [torch.tensor(values) for values in (ids, positions, picks, labels)]
-    return Packed(tensors[0], tensors[1], tuple(placed), shared, tensors[2], tensors[3])
 
 
 def _unmap(base: Any) -> None:

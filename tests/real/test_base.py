@@ -130,7 +130,7 @@ from dataclasses import replace
 from pathlib import Path
 from slmbench import budget, memory, models, train
 from slmbench.config import Recipe
-from slmbench.llama import sizes
+from slmbench.packing import sizes
 from slmbench.tasks.edge_json import TASK
 from slmbench.template import encode
 precision, dropout, tokens = sys.argv[2], float(sys.argv[3]), 2048
