@@ -17,6 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("commands",),
     ("api", "label", "serve"),
     ("serving",),
     ("export", "extract", "new"),

@@ -1,0 +1,215 @@
+"""Base models, and exported ones: what they are, how fast, and put to use."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from slmbench.commands import json_option
+from slmbench.core import BadInput
+
+
+def add(verbs: Any) -> None:
+    """Add these verbs to the parser."""
+    _add_model_verbs(verbs)
+    _add_extract(verbs)
+    _add_label(verbs)
+    _add_serve(verbs)
+    models = verbs.add_parser("models", help="list the base models: what is here, where from, its hash")
+    models.add_argument("--fetch", metavar="NAME", help="make this one ready now: a name, a Hub id or a folder")
+    json_option(models)
+    models.set_defaults(call=_models)
+
+
+def _add_model_verbs(verbs: Any) -> None:
+    from slmbench.forms import FORMS
+
+    listed = "; ".join(f"{name}: {form.says}" for name, form in FORMS.items())
+    verb = verbs.add_parser(
+        "export",
+        help="a finished run's model as one folder that runs without torch",
+        description=f"Merge, quantise and check a finished run's model, then write it as one folder. {listed}.",
+    )
+    verb.add_argument("run", type=Path, help="folder of a finished run, such as runs/edge_json_135m")
+    verb.add_argument("--to", action="append", choices=list(FORMS), help="again for more forms (default: int8)")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="default: export/FORM in the run's folder")
+    json_option(verb)
+    verb.set_defaults(call=_export)
+    verb = verbs.add_parser(
+        "bench",
+        help="how fast an exported model answers on this machine, how well, and what bounds it",
+        description="Answer documents, one after the other or several at once; say how long each took, what it took,"
+        " and how good it was.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("--split", default="test", metavar="NAME|FILE", help="a split of its task or a file of examples")
+    verb.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
+    verb.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
+    verb.add_argument(
+        "--constraint",
+        choices=("free", "schema", "grounded"),
+        default="schema",
+        help="grounded: under the schema, and strings only say what stands in the document (default: schema)",
+    )
+    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    verb.add_argument("--confidence", action="store_true", help="how right the confidences of extract are, too")
+    verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    json_option(verb)
+    verb.set_defaults(call=_bench)
+
+
+def _add_extract(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "extract",
+        help="documents in, rows out, under a schema",
+        description="Turn documents into JSON with an exported model. Text files, JSONL, CSV, Parquet, folders of them,"
+        " or - for standard input; rows in their order, as JSONL to standard output or into --out (.jsonl, .csv,"
+        " .parquet). A document that cannot be read is a row with an error. Killed with --out, the same command goes"
+        " on.",
+        epilog="Example: cat mails.jsonl | slmbench extract runs/x/export/int8 - --schema order.json | jq .json",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("documents", nargs="+", metavar="FILE", help="files, folders, or - for standard input")
+    verb.add_argument("--schema", type=Path, metavar="FILE", help="a JSON Schema (default: the one it was trained on)")
+    verb.add_argument("--column", metavar="NAME", help="where rows hold the document (default: text, document, ...)")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="by its ending: .csv, .parquet, else JSONL")
+    verb.add_argument("--explain", action="store_true", help="for every value where it was read, and how sure it is")
+    verb.add_argument(
+        "--min-confidence", type=float, metavar="P", help="with --review: rows less sure than this go there"
+    )
+    verb.add_argument("--review", type=Path, metavar="FILE", help="JSONL of doubtful rows, each with its document")
+    verb.add_argument("--constraint", choices=("schema", "grounded", "free"), default="schema", help="default: schema")
+    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.set_defaults(call=_extract)
+
+
+def _add_label(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "label",
+        help="look at a model's answers, correct them, and keep them as rows",
+        description="Show each document with the model's answer; what is accepted or corrected (in $EDITOR) becomes a"
+        " row for training or tests. Stop at any time: the same command goes on behind what has a row.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("documents", nargs="+", metavar="FILE", help="files or folders")
+    verb.add_argument("--schema", type=Path, metavar="FILE", help="a JSON Schema (default: the one it was trained on)")
+    verb.add_argument("--column", metavar="NAME", help="where rows hold the document")
+    verb.add_argument(
+        "--out", type=Path, default=Path("labelled.jsonl"), metavar="FILE", help="default: labelled.jsonl"
+    )
+    verb.set_defaults(call=_label)
+
+
+def _add_serve(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "serve",
+        help="a model behind HTTP, in OpenAI's shapes, and a page to try it on",
+        description="Serve an exported model until Ctrl-C: /v1/chat/completions, /v1/completions, /v1/extract,"
+        " /v1/models, /healthz, /metrics, and a playground at /. What is being answered is finished before it ends.",
+    )
+    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, which only this machine reaches")
+    verb.add_argument("--port", type=int, default=8077, help="0 for any that is free (default: 8077)")
+    verb.add_argument(
+        "--api-key", metavar="KEY", help="what clients must show; better in SLMBENCH_API_KEY, as others see arguments"
+    )
+    verb.add_argument("--workers", type=int, default=1, metavar="N", help="answers at a time (default: 1)")
+    verb.add_argument("--threads", type=int, metavar="N", help="for each worker (default: all cores divided)")
+    verb.add_argument("--queue", type=int, default=32, metavar="N", help="requests that may wait (default: 32)")
+    verb.add_argument("--seconds", type=float, default=120, metavar="S", help="for one request (default: 120)")
+    verb.set_defaults(call=_serve)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from slmbench.export import export
+
+    for folder, manifest in export(arguments.run, list(dict.fromkeys(arguments.to or ["int8"])), arguments.out):
+        print(json.dumps(manifest, ensure_ascii=False) if arguments.json else folder)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from slmbench.bench import bench, examples_of, lines
+    from slmbench.exported import load_exported
+
+    exported = load_exported(arguments.model)
+    examples = examples_of(exported, arguments.split, arguments.schemas, arguments.rows)
+    result, _ = bench(
+        exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
+        threads=arguments.threads, batch=arguments.batch,
+    )  # fmt: skip
+    said = lines(result)
+    if arguments.confidence:
+        from slmbench import calibrate
+
+        result["confidence"] = calibrate.calibration(exported, examples)
+        said += calibrate.lines(result["confidence"])
+    print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
+
+
+def _extract(arguments: argparse.Namespace) -> int:
+    from slmbench.exported import load_exported
+    from slmbench.extract import Asked, extract, schema_of
+
+    exported = load_exported(arguments.model)
+    asked = Asked(
+        schema_of(exported, arguments.schema), arguments.constraint, arguments.explain, arguments.min_confidence,
+        arguments.batch, arguments.threads,
+    )  # fmt: skip
+    counts = extract(
+        exported, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review
+    )
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "documents")
+    print(said, file=sys.stderr)
+    return 1 if counts["failed"] and counts["failed"] == counts["documents"] else 0
+
+
+def _label(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from slmbench.documents import documents
+    from slmbench.exported import load_exported
+    from slmbench.extract import Asked, Extractor, schema_of
+    from slmbench.label import label
+    from slmbench.new import name_of
+
+    if "-" in arguments.documents:
+        raise BadInput("standard input is where your answers are typed; give files of documents.")
+    exported = load_exported(arguments.model)
+    extractor = Extractor(exported, Asked(schema_of(exported, arguments.schema), explain=True))
+    name = name_of(arguments.schema.name.split(".")[0]) if arguments.schema else exported.manifest["name"]
+    found = documents(arguments.documents, arguments.column)
+    counts = label(extractor, found, name, arguments.out, Console(stderr=True), sys.stdin.readline)
+    print(f"{arguments.out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from slmbench.serve import serve
+    from slmbench.serving.limits import Limits
+
+    limits = Limits(waiting=arguments.queue, request_seconds=arguments.seconds)
+    serve(
+        arguments.model, host=arguments.host, port=arguments.port, key=arguments.api_key, workers=arguments.workers,
+        threads=arguments.threads, limits=limits,
+    )  # fmt: skip
+
+
+def _models(arguments: argparse.Namespace) -> None:
+    from slmbench import models
+
+    if arguments.fetch:
+        models.find(arguments.fetch)
+    listed = models.available()
+    if arguments.json:
+        facts = [{"name": e.name, "repo": e.repo, **({} if e.model is None else e.model.facts())} for e in listed]
+        print(json.dumps(facts, indent=1))
+        return
+    for entry in listed:
+        here = (
+            f"{entry.model.sha256[:12]}  {entry.model.origin}  {entry.model.folder}" if entry.model else "not here yet"
+        )
+        print(f"{entry.name:14} {here}")

@@ -1,0 +1,137 @@
+"""Runs from outside, at work and finished."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from slmbench.commands import RUNS, json_option
+
+
+def add(verbs: Any) -> None:
+    """Add these verbs to the parser."""
+    _add_operating_verbs(verbs)
+    _add_run_verbs(verbs)
+
+
+def _add_operating_verbs(verbs: Any) -> None:
+    texts = {
+        "status": "what a run is doing: stage, update, loss, time left, checkpoints, disk, hardware",
+        "watch": "the same, live, until the run ends; Ctrl-C leaves the run alone",
+        "logs": "what a detached run said",
+        "stop": "end a run cleanly at its next update; the same command goes on from there",
+    }
+    listed = verbs.add_parser("runs", help="all runs: state, stage, update, loss, result, age")
+    listed.set_defaults(call=_runs)
+    made = {"runs": listed}
+    for name, text in texts.items():
+        made[name] = verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        optional = {"nargs": "?"} if name == "status" else {}
+        verb.add_argument("run", help="a run's name or folder" + " (default: the latest)" * bool(optional), **optional)
+        verb.set_defaults(call=globals()[f"_{name}"])
+    for verb in made.values():
+        verb.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs (default: runs)")
+    for name in ("runs", "status"):
+        json_option(made[name])
+    made["logs"].add_argument("-f", "--follow", action="store_true", help="go on until the run ends or Ctrl-C")
+    made["logs"].add_argument(
+        "-n", "--lines", type=int, default=40, metavar="LINES", help="the last ones (default: 40)"
+    )
+    made["stop"].add_argument(
+        "--timeout", type=float, default=300, metavar="SECONDS", help="give up waiting after so long (default: 300)"
+    )
+    made["stop"].add_argument("--kill", action="store_true", help="after the timeout, kill it: what is unsaved is lost")
+
+
+def _add_run_verbs(verbs: Any) -> None:
+    show = verbs.add_parser("show", help="a run's figures")
+    card = verbs.add_parser("card", help="print a run's model card")
+    report = verbs.add_parser("report", help="say where a run's report is, written anew from its samples")
+    for verb, call in ((show, _show), (card, _card), (report, _report)):
+        verb.add_argument("run", type=Path, help="folder of a run, such as runs/edge_json_135m")
+        verb.set_defaults(call=call)
+    json_option(show)
+    compare = verbs.add_parser("compare", help="two runs on the same rows, or the base and adapter of one, paired")
+    compare.add_argument("run", type=Path, nargs="+", help="one or two folders of runs")
+    compare.add_argument("--split", help="the test set (default: the first)")
+    json_option(compare)
+    compare.set_defaults(call=_compare)
+    publish = verbs.add_parser("publish", help="put runs into results/ and write the README's table anew")
+    publish.add_argument("run", type=Path, nargs="*", help="folders of finished runs")
+    publish.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    publish.add_argument("--readme", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
+    publish.set_defaults(call=_publish)
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import all_runs, runs_table, status
+
+    listed = [status(folder) for folder in all_runs(arguments.runs)]
+    print(json.dumps(listed, indent=1) if arguments.json else "\n".join(runs_table(listed)))
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, status, status_lines
+
+    facts = status(find_run(arguments.run, arguments.runs))
+    print(json.dumps(facts, indent=1) if arguments.json else "\n".join(status_lines(facts)))
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, watch
+
+    watch(find_run(arguments.run, arguments.runs))
+
+
+def _logs(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, logs
+
+    logs(find_run(arguments.run, arguments.runs), arguments.lines, arguments.follow)
+
+
+def _stop(arguments: argparse.Namespace) -> None:
+    from slmbench.operate import find_run, stop
+
+    print(stop(find_run(arguments.run, arguments.runs), arguments.timeout, arguments.kill))
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import load_record
+
+    record = load_record(arguments.run)
+    if arguments.json:
+        print(json.dumps({k: v for k, v in record.items() if k != "samples"}, ensure_ascii=False, indent=1))
+        return
+    from slmbench.publish import summary
+
+    print(summary(record))
+
+
+def _card(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import load_record
+    from slmbench.publish import card
+
+    print(card(load_record(arguments.run)), end="")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import rewrite_report
+
+    print(rewrite_report(arguments.run))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from slmbench.compare import table
+    from slmbench.pipeline import compare_runs
+
+    names, comparison = compare_runs(arguments.run, arguments.split)
+    print(json.dumps(comparison, ensure_ascii=False, indent=1) if arguments.json else table(comparison, *names))
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import publish_runs
+
+    for line in publish_runs(arguments.run, arguments.results, arguments.readme):
+        print(line)
