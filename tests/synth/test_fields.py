@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from synth.schemas import NUMBER, TEXT, WHOLE
 
-from slmbench.synth.fields import meaning, table, theme_of, words_of
-
-TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+from slmbench.synth.fields import meaning, singular, table, theme_of, words_in
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,14 @@ TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"
     ],
 )
 def test_keys_fall_into_words(key: str, words: list[str]) -> None:
-    assert words_of(key) == words
+    assert words_in(key) == words
+
+
+@pytest.mark.parametrize(
+    "many, one", [("parties", "party"), ("lines", "line"), ("address", "address"), ("status", "status")]
+)
+def test_one_of_many(many: str, one: str) -> None:
+    assert singular(many) == one
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,12 @@ def test_keys_fall_into_words(key: str, words: list[str]) -> None:
         ("year", TEXT, "", "year"),
         ("frobnication", WHOLE, "", "int"),
         ("approved_by", TEXT, "", "person"),
+        ("frobbed_by", TEXT, "", "person"),
+        ("signatory_name", TEXT, "", "person"),
+        ("laboratory_name", TEXT, "", "company"),
+        ("frob_name", TEXT, "", "pick"),
+        ("frobbed_at", TEXT, "", "moment"),
+        ("name", TEXT, "companies", "company"),
         ("", TEXT, "", "pick"),
     ],
 )

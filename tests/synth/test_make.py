@@ -9,31 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synth.schemas import DATE, MAIL, MOMENT, NUMBER, TEXT, WHOLE, YES_NO, items, obj, one_of
 
 from slmbench.core import BadInput
 from slmbench.data import normalised
 from slmbench.schema import complexity
 from slmbench.synth.check import check_file
-from slmbench.synth.make import STYLES, make_rows, write
+from slmbench.synth.make import make_rows, write
+from slmbench.synth.more_styles import STYLES
 
-
-def obj(required: list[str] | None, **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object", "properties": properties, "required": list(properties) if required is None else required,
-        "additionalProperties": False,
-    }  # fmt: skip
-
-
-def items(item: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"type": "array", "items": item, **more}
-
-
-def one_of(*options: str) -> dict[str, Any]:
-    return {"type": "string", "enum": list(options)}
-
-
-S, N, W, B = ({"type": kind} for kind in ("string", "number", "integer", "boolean"))
-DATE, MOMENT, MAIL = ({"type": "string", "format": name} for name in ("date", "date-time", "email"))
+S, N, W, B = TEXT, NUMBER, WHOLE, YES_NO
 CLOCK = {"type": "string", "pattern": "^([01]\\d|2[0-3]):[0-5]\\d$"}
 RENT = {"type": "number", "description": "Monthly rent in EUR", "minimum": 0}
 SCHEMAS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """What a field of anyone's schema means: which kind of value it holds, what people call it, how they speak of it.
 
 A field's name is looked up in `fields.json`, whole or by its last words, with what holds it ("customer name") and
-without; its format, type and description say the rest. Kinds are those of `fill.py`.
+without; its format, type and description say the rest. Kinds are those of `kinds.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,14 @@ def _entries() -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def words_of(key: str) -> list[str]:
-    """The words of a key in lower case.
+def words_in(key: str) -> list[str]:
+    """The words in a key or a title, in lower case.
 
-    >>> words_of("monthlyRent_EUR")
-    ['monthly', 'rent', 'eur']
+    Unlike those of `schema.words_of`, which finds labels in a document, they say what a field means: a unit such as m2
+    is one word, and capitals in a row are a word of their own.
+
+    >>> words_in("VATRate_m2")
+    ['vat', 'rate', 'm2']
     """
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key)
     return [word.lower() for word in re.split(r"[\W_]+", parted) if word]
@@ -92,8 +95,8 @@ def spoken(words: Sequence[str]) -> str:
 
 def theme_of(schema: Mapping[str, Any], name: str = "") -> str:
     """What documents of a schema are about, by the words of its keys and titles; "" where none of the themes fits."""
-    heads = words_of(f"{name} {schema.get('title', '')} {schema.get('description', '')}")
-    keys = [word for key in _keys(schema, schema) for word in words_of(key)]
+    heads = words_in(f"{name} {schema.get('title', '')} {schema.get('description', '')}")
+    keys = [word for key in _keys(schema, schema) for word in words_in(key)]
     scores = {}
     for theme, known in table()["themes"].items():
         vocabulary = set(known.split())
@@ -126,8 +129,8 @@ def meaning(key: str, schema: Mapping[str, Any], parent: str = "") -> Meaning:
 @functools.lru_cache(maxsize=4096)
 def _meaning(key: str, schema_text: str, parent: str) -> Meaning:
     schema = json.loads(schema_text)
-    words, unit = _parted(words_of(key), schema)
-    found, group = _looked_up(words, [_singular(word) for word in words_of(parent)])
+    words, unit = _parted(words_in(key), schema)
+    found, group = _looked_up(words, [singular(word) for word in words_in(parent)])
     kind, labels, says = found or _guessed(schema, words)
     kind = _FORMATS.get(str(schema.get("format")), kind) if not _dated(kind, schema) else kind
     if "derive" in hints(schema) or "labels" in hints(schema):
@@ -179,17 +182,20 @@ def _is_unit(words: Sequence[str]) -> bool:
     return words[-1] != "min" or re.search(r"duration|time|length|wait|delay|walk|drive", before) is not None
 
 
-def _singular(word: str) -> str:
-    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "address")) else word
+def singular(word: str) -> str:
+    """One of what a plural names: "parties" is "party", "address" stays as it is."""
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us")) else word
 
 
 def _looked_up(words: list[str], above: list[str]) -> tuple[tuple[str, str, str] | None, str]:
     """The table's entry of the longest run of last words, and the words before them."""
     if words == ["name"] or words == ["full", "name"]:
         holder = above[-1] if above else ""
-        if holder in {_singular(word) for word in _PEOPLE}:
+        if holder in {singular(word) for word in _PEOPLE}:
             return ("person", "name|full name", ""), ""
-        if holder in {_singular(word) for word in _COMPANIES}:
+        if holder in {singular(word) for word in _COMPANIES}:
             return ("company", "name|company", ""), ""
     entries = _entries()
     for run in ([*above[-1:], *words], words):
@@ -206,6 +212,12 @@ def _looked_up(words: list[str], above: list[str]) -> tuple[tuple[str, str, str]
     return None, ""
 
 
+_LAST_WORDS = {
+    "on": "date 0 30", "at": "moment", "by": "person",
+    **dict.fromkeys(("code", "key", "no", "nr"), "code @@-####|#####|@##-###"),
+}  # fmt: skip
+
+
 def _guessed(schema: Mapping[str, Any], words: Sequence[str]) -> tuple[str, str, str]:
     """A kind from the type and the last word alone."""
     last = words[-1] if words else ""
@@ -213,14 +225,8 @@ def _guessed(schema: Mapping[str, Any], words: Sequence[str]) -> tuple[str, str,
         return "int 1 60", "", ""
     if schema.get("type") == "number":
         return "dec 1 120 1", "", ""
-    if last in ("date", "on", "day"):
-        return "date 0 30", "", ""
-    if last in ("at", "timestamp"):
-        return "moment", "", ""
-    if last in ("by", "person"):
-        return "person", "", ""
-    if last in ("id", "code", "key", "no", "nr", "number", "ref"):
-        return "code @@-####|#####|@##-###", "", ""
+    if last in _LAST_WORDS:
+        return _LAST_WORDS[last], "", ""
     long = schema.get("minLength", 0) > 60 or schema.get("maxLength", 0) > 300
     if long or _LONG.search(str(schema.get("description", ""))):
         return "prose summary", "", ""
@@ -279,8 +285,3 @@ def _short(description: str) -> list[str]:
 
 def _lower_first(text: str) -> str:
     return text if text[1:2].isupper() or not text else text[0].lower() + text[1:]
-
-
-def labelled(found: Meaning, label: str) -> Meaning:
-    """The meaning under one label only."""
-    return replace(found, labels=(label,))

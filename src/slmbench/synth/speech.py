@@ -20,7 +20,7 @@ from slmbench.synth.spell import spell
 # Marks around values, from the private use area, so that a style can change the words and leave the values alone.
 OPEN, CLOSE = "\ue000", "\ue001"
 _SLOT = re.compile(r"\{([a-z0-9_.]+)(:q)?\}")
-_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
+ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth")
 
 
 @dataclass
@@ -87,15 +87,15 @@ class Speaker:
         for number, item in enumerate(items, 1):
             sentence = self._say(chosen, item, schema, path)
             if len(items) > 1 and self._numbering == "ordinal":
-                sentence = f"{_ORDINALS[number - 1]}, {sentence[0].lower()}{sentence[1:]}"
+                sentence = f"{ORDINALS[number - 1]}, {sentence[0].lower()}{sentence[1:]}"
             elif len(items) > 1 and self._numbering == "number":
                 sentence = f"{schema['title']} {number}: {sentence[0].lower()}{sentence[1:]}"
             said.append(sentence)
         return said
 
     def _say(self, ways: list[str], value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> str:
-        usable = [way for way in ways if all(_get(value, slot[1]) is not None for slot in _SLOT.finditer(way))]
-        usable = [way for way in usable if all(_get(value, slot[1]) != [] or path for slot in _SLOT.finditer(way))]
+        usable = [way for way in ways if all(value_at(value, slot[1]) is not None for slot in _SLOT.finditer(way))]
+        usable = [way for way in usable if all(value_at(value, slot[1]) != [] or path for slot in _SLOT.finditer(way))]
         if not usable:
             return ""
         most = max(len(_SLOT.findall(way)) for way in usable)
@@ -126,7 +126,8 @@ class Speaker:
         return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def _get(value: Any, name: str) -> Any:
+def value_at(value: Any, name: str) -> Any:
+    """What stands under dotted keys; None where nothing does."""
     for key in name.split("."):
         if not isinstance(value, dict) or key not in value:
             return None

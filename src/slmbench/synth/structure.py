@@ -16,15 +16,15 @@ Span = tuple[int, int]
 
 _QUANTITY = ("quantity", "qty")
 _PRICE = ("unit_price", "price", "price_each", "unit_cost")
-_LINE_TOTAL = ("line_total", "total", "amount", "total_price")
-_SUBTOTAL = ("subtotal", "sub_total", "items_total")
-_TOTAL = ("total", "total_amount", "grand_total", "amount_due", "total_due", "order_total")
-_ADDED = (
+LINE_TOTAL = ("line_total", "total", "amount", "total_price")
+SUBTOTAL = ("subtotal", "sub_total", "items_total")
+TOTAL = ("total", "total_amount", "grand_total", "amount_due", "total_due", "order_total")
+ADDED = (
     *("tax", "tax_amount", "sales_tax", "vat", "vat_amount"),
     *("shipping", "shipping_cost", "shipping_fee", "delivery_fee"),
     *("tip", "fee", "service_fee", "service_charge", "handling_fee"),
 )
-_TAKEN = ("discount", "discount_amount")
+TAKEN = ("discount", "discount_amount")
 _TAKEN_PERCENT = ("discount_percentage", "discount_percent", "discount_pct")
 _CENT = Decimal("0.01")
 
@@ -67,7 +67,7 @@ def arithmetic(target: Any, schema: Mapping[str, Any], *, absent_is_zero: bool =
     found = []
     for path, node in _objects(target, ()):
         known = properties_of(field_schema(schema, path), schema)
-        unsaid = any(name in known and name not in node for name in (*_ADDED, *_TAKEN))
+        unsaid = any(name in known and name not in node for name in (*ADDED, *TAKEN))
         for what in _sums(_with_totals(node), check_total=absent_is_zero or not unsaid):
             found.append(f"{_name(path)}: {what}")
     return found
@@ -75,23 +75,23 @@ def arithmetic(target: Any, schema: Mapping[str, Any], *, absent_is_zero: bool =
 
 def _sums(node: Mapping[str, Any], check_total: bool) -> Iterator[str]:
     """What does not add up in one object: its lines or its product, its subtotal, its total."""
-    lines = _line_sum(node)
-    product = _product(node)
+    lines = line_sum_of(node)
+    product = product_of(node)
     base, what, tolerance = product, "quantity x price", _CENT
     if lines:
         (base, tolerance), what = lines, "the lines' sum"
-    subtotal = _first(node, _SUBTOTAL)
+    subtotal = first_of(node, SUBTOTAL)
     if subtotal and base is not None and abs(subtotal[1] - base) > tolerance:
         yield f"{subtotal[0]} is {subtotal[1]}, {what} is {base}"
     if subtotal:
         base, what, tolerance = subtotal[1], subtotal[0], _CENT
-    total = _first(node, (*_LINE_TOTAL, *_TOTAL) if product is not None and not lines else _TOTAL)
+    total = first_of(node, (*LINE_TOTAL, *TOTAL) if product is not None and not lines else TOTAL)
     if base is None or total is None or not check_total:
         return
-    added = [name for name in _ADDED if name in node and _number(node[name]) is not None]
-    taken = [name for name in _TAKEN if name in node and _number(node[name]) is not None]
-    expected = base + _total(node, added) - _total(node, taken)
-    rest = {name for name in node if name not in (*added, total[0], *_QUANTITY, *_PRICE, *_SUBTOTAL)}
+    added = [name for name in ADDED if name in node and number_of(node[name]) is not None]
+    taken = [name for name in TAKEN if name in node and number_of(node[name]) is not None]
+    expected = base + total_of(node, added) - total_of(node, taken)
+    rest = {name for name in node if name not in (*added, total[0], *_QUANTITY, *_PRICE, *SUBTOTAL)}
     if abs(total[1] - expected) > tolerance and not _explained(node, rest, base, total[1] - expected, tolerance):
         terms = " ".join([what, *(f"+ {name}" for name in added), *(f"- {name}" for name in taken)])
         yield f"{total[0]} is {total[1]}, {terms} is {expected}"
@@ -102,7 +102,7 @@ def _explained(
 ) -> bool:
     """Whether another number of the object is the difference, or the rate that leads to it."""
     for name in names:
-        number = _number(node[name])
+        number = number_of(node[name])
         if number is not None and number != 0:
             effects = (number, base * number, base * number / 100)
             if any(abs(abs(difference) - abs(effect)) <= tolerance for effect in effects):
@@ -112,13 +112,13 @@ def _explained(
 
 def _with_totals(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """The object, and beside its lines the totals that it keeps in one object below ("totals": {"subtotal": ...})."""
-    if _line_sum(node) is None or _first(node, (*_SUBTOTAL, *_TOTAL)):
+    if line_sum_of(node) is None or first_of(node, (*SUBTOTAL, *TOTAL)):
         return node
-    below = [child for child in node.values() if isinstance(child, dict) and _first(child, (*_SUBTOTAL, *_TOTAL))]
+    below = [child for child in node.values() if isinstance(child, dict) and first_of(child, (*SUBTOTAL, *TOTAL))]
     return {**below[0], **node} if len(below) == 1 else node
 
 
-def _line_sum(node: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
+def line_sum_of(node: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
     """The sum of the only list of lines that can be summed, and the rounding it allows; None without such a list."""
     sums = []
     for value in node.values():
@@ -132,34 +132,38 @@ def _line_sum(node: Mapping[str, Any]) -> tuple[Decimal, Decimal] | None:
 
 def _line(item: Mapping[str, Any]) -> Decimal | None:
     """A line's amount: its own total, else quantity x price less the line's discount; None for what is no line."""
-    product = _product(item)
+    product = product_of(item)
     if product is None:
         return None
-    total = _first(item, _LINE_TOTAL)
+    total = first_of(item, LINE_TOTAL)
     if total:
         return total[1]
-    percent, amount = _first(item, _TAKEN_PERCENT), _first(item, _TAKEN)
+    percent, amount = first_of(item, _TAKEN_PERCENT), first_of(item, TAKEN)
     return product * (1 - (percent[1] if percent else 0) / Decimal(100)) - (amount[1] if amount else 0)
 
 
-def _product(node: Mapping[str, Any]) -> Decimal | None:
-    quantity, price = _first(node, _QUANTITY), _first(node, _PRICE)
+def product_of(node: Mapping[str, Any]) -> Decimal | None:
+    """Quantity times price of an item; None without both."""
+    quantity, price = first_of(node, _QUANTITY), first_of(node, _PRICE)
     return quantity[1] * price[1] if quantity and price else None
 
 
-def _first(node: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Decimal] | None:
+def first_of(node: Mapping[str, Any], names: Sequence[str]) -> tuple[str, Decimal] | None:
+    """The first of some fields that is a number, and its value."""
     for name in names:
-        number = _number(node.get(name))
+        number = number_of(node.get(name))
         if number is not None:
             return name, number
     return None
 
 
-def _total(node: Mapping[str, Any], names: Iterable[str]) -> Decimal:
+def total_of(node: Mapping[str, Any], names: Iterable[str]) -> Decimal:
+    """The sum of fields."""
     return sum((Decimal(str(node[name])) for name in names), Decimal(0))
 
 
-def _number(value: Any) -> Decimal | None:
+def number_of(value: Any) -> Decimal | None:
+    """A number as a decimal; None for what is none."""
     return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

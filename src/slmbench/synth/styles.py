@@ -50,7 +50,8 @@ def render(
     return bare({**TRAINED, **UNSEEN}[style](Page(value, schema, phrases, rng))).strip()
 
 
-def _first_up(text: str) -> str:
+def first_up(text: str) -> str:
+    """A text whose first letter is large."""
     return text[0].upper() + text[1:]
 
 
@@ -71,22 +72,22 @@ def field_list(page: Page) -> str:
     lines = [page.title() + ":"] if page.chance(0.3) else []
     if page.chance(0.5):
         fields, items = folded(parts)
-        lines += [f"{bullet}{_first_up(f.label)}{mark}{f.text}" for f in _reordered(fields, page)]
+        lines += [f"{bullet}{first_up(f.label)}{mark}{f.text}" for f in _reordered(fields, page)]
     else:
         items = [s for s in parts if s.number]
         for section in (s for s in parts if not s.number):
-            lines += [f"{_first_up(section.title)}:"] if section.title and section.fields else []
+            lines += [f"{first_up(section.title)}:"] if section.title and section.fields else []
             indent = "  " if section.title else ""
-            lines += [f"{indent}{bullet}{_first_up(f.label)}{mark}{f.text}" for f in _reordered(section.fields, page)]
+            lines += [f"{indent}{bullet}{first_up(f.label)}{mark}{f.text}" for f in _reordered(section.fields, page)]
     inline = page.chance(0.5)
     for group in groups(items):
-        lines.append(f"{_first_up(group[0].group)}:")
+        lines.append(f"{first_up(group[0].group)}:")
         for item in group:
             if inline:
                 lines.append(f"  {item.number}. " + "; ".join(f"{f.label}{mark}{f.text}" for f in item.fields))
             else:
                 lines.append(f"  {item.title} {item.number}")
-                lines += [f"    {_first_up(f.label)}{mark}{f.text}" for f in item.fields]
+                lines += [f"    {first_up(f.label)}{mark}{f.text}" for f in item.fields]
     return "\n".join(lines)
 
 
@@ -107,10 +108,10 @@ def form(page: Page) -> str:
         if section.number:
             lines.append(f"-- {section.title} {section.number} --")
         elif section.title and section.fields:
-            lines.append(f"-- {_first_up(section.title)} --")
+            lines.append(f"-- {first_up(section.title)} --")
         for field in section.fields:
             gap = " " + "." * page.rng.randint(3, 8) + " " if dots else ": "
-            lines.append(f"{_first_up(field.label)}{gap}{_boxes(field, page)}")
+            lines.append(f"{first_up(field.label)}{gap}{_boxes(field, page)}")
     if page.chance(0.2):
         lines.append(page.rng.choice(["Signature: ________", "Thank you for filling in this form."]))
     return "\n".join(lines)
@@ -132,16 +133,16 @@ def markdown_table(page: Page) -> str:
     fields = _reordered(fields, page)
     lines = [f"## {page.title()}"] if page.chance(0.4) else []
     if len(fields) <= 5 and page.chance(0.5):
-        lines += _markdown([_first_up(f.label) for f in fields], [[f.text for f in fields]])
+        lines += _markdown([first_up(f.label) for f in fields], [[f.text for f in fields]])
     else:
         head = page.rng.choice([["Field", "Value"], ["Item", "Entry"], ["What", "Details"]])
-        lines += _markdown(head, [[_first_up(f.label), f.text] for f in fields])
+        lines += _markdown(head, [[first_up(f.label), f.text] for f in fields])
     numbered = page.chance(0.4)
     for group in groups(items):
         header, rows = _rows(group)
         if numbered:
             header, rows = ["#", *header], [[str(i), *row] for i, row in enumerate(rows, 1)]
-        lines += ["", f"**{_first_up(group[0].group)}**", *_markdown([_first_up(h) for h in header], rows)]
+        lines += ["", f"**{first_up(group[0].group)}**", *_markdown([first_up(h) for h in header], rows)]
     return "\n".join(lines)
 
 
@@ -207,7 +208,7 @@ def ocr(page: Page) -> str:
 
 
 def _scanned(field: Field, page: Page) -> str:
-    label = _first_up(field.label)
+    label = first_up(field.label)
     if page.chance(0.35):
         label = _misread(label, page.rng)
     text = field.text
@@ -250,7 +251,7 @@ def email(page: Page) -> str:
     greeting = rng.choice(["Hi all,", "Hello,", "Dear team,", "Hi there,", "Good morning,"])
     bye = rng.choice(["Best regards", "Thanks", "Kind regards", "Cheers", "All the best"])
     tail = (" " + closing[0]) if page.chance(0.4) else ""
-    return f"Subject: {_first_up(page.about())}\n\n{greeting}\n\n{body}{tail}\n\n{bye}"
+    return f"Subject: {first_up(page.about())}\n\n{greeting}\n\n{body}{tail}\n\n{bye}"
 
 
 def chat(page: Page) -> str:
@@ -338,8 +339,8 @@ def html(page: Page) -> str:
         if section.number:
             lines.append(f"<h3>{section.title} {section.number}</h3>")
         elif section.title and section.fields:
-            lines.append(f"<h3>{_first_up(section.title)}</h3>")
-        lines += [row.replace("{label}", _first_up(f.label)).replace("{text}", f.text) for f in section.fields]
+            lines.append(f"<h3>{first_up(section.title)}</h3>")
+        lines += [row.replace("{label}", first_up(f.label)).replace("{text}", f.text) for f in section.fields]
     return "\n".join(lines)
 
 
