@@ -96,6 +96,15 @@ def test_every_value_is_explained(exported: Exported) -> None:
     assert all(0 <= part["confidence"] <= 1 for part in (kind, urgent)) and 0 <= row["confidence"] <= 1
 
 
+def test_an_export_without_curves_says_nothing_of_confidence(exported: Exported, tmp_path: Path) -> None:
+    old = dataclasses.replace(exported, manifest={k: v for k, v in exported.manifest.items() if k != "confidence"})
+    (row,) = Extractor(old, Asked(SCHEMA, explain=True)).rows([Document("a", "praise")])
+    assert row["confidence"] is None and {part["confidence"] for part in row["values"]} == {None}
+    with pytest.raises(BadInput, match="knows no confidence"):
+        asked = Asked(SCHEMA, min_confidence=0.5)
+        module.extract(old, [str(mails(tmp_path, 1))], asked, out=tmp_path / "o.jsonl", review=tmp_path / "r.jsonl")
+
+
 def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
     curves = exported.manifest["confidence"]
     assert curves["leaf"]["rows"] > 0 and curves["document"].keys() == {"slope", "offset", "rows"}

@@ -57,8 +57,8 @@ class Extractor:
         """`backend` is one of the model that has been loaded already."""
         self.exported, self.asked = exported, asked
         self.backend = backend or exported.backend(asked.threads, batch=asked.batch)
-        curves = exported.manifest.get("confidence", {})
-        self.leaf, self.whole = (Curve(**curves.get(name, {})) for name in ("leaf", "document"))
+        curves = exported.manifest.get("confidence")
+        self.leaf, self.whole = (Curve(**curves[name]) if curves else None for name in ("leaf", "document"))
 
     def rows(self, found: Iterable[Document]) -> Iterator[Row]:
         """One row for each document, in their order: {id, json, ...} or {id, error}."""
@@ -124,9 +124,9 @@ class Extractor:
         return row
 
     def _confidence(self, completion: Completion) -> float | None:
-        """How likely the whole answer is right; None where the backend does not say how likely it was."""
+        """How likely the whole answer is right; None where its export does not know."""
         logs = completion.log_likelihoods
-        return round(self.whole(math.exp(min(0.0, sum(logs)))), 4) if logs else None
+        return round(self.whole(math.exp(min(0.0, sum(logs)))), 4) if logs and self.whole else None
 
     def _values(self, document: Document, value: Any, completion: Completion) -> list[Row]:
         """Path, value, rule, span and confidence of every leaf."""
@@ -141,7 +141,7 @@ class Extractor:
                 "value": source.value,
                 "from": source.rule,
                 "span": source.span,
-                "confidence": round(self.leaf(likely[source.path]), 4) if source.path in likely else None,
+                "confidence": round(self.leaf(likely[source.path]), 4) if self.leaf and source.path in likely else None,
             }
             for source in sources(value, self.asked.schema, document.text)
         ]
@@ -176,6 +176,8 @@ def extract(
         raise BadInput("--min-confidence and --review go together: how sure, and where the doubtful rows go.")
     if asked.min_confidence is not None and not 0 <= asked.min_confidence <= 1:
         raise BadInput(f"--min-confidence {asked.min_confidence}: give a probability, 0 to 1.")
+    if asked.min_confidence is not None and not exported.manifest.get("confidence"):
+        raise BadInput(f"{exported.folder}: it knows no confidence; export the run to int8 again.")
     if review and not out:
         raise BadInput("--review needs --out: the other rows need a file as well.")
     for path in (out, review):

@@ -134,20 +134,20 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _bench(arguments: argparse.Namespace) -> None:
     from slmbench.bench import bench, examples_of, lines
+    from slmbench.calibrate import calibration
+    from slmbench.calibrate import lines as calibrate_lines
     from slmbench.exported import load_exported
 
     exported = load_exported(arguments.model)
     examples = examples_of(exported, arguments.split, arguments.schemas, arguments.rows)
+    told = calibration(exported, examples) if arguments.confidence else {}
     result, _ = bench(
         exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
         threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
-    said = lines(result)
-    if arguments.confidence:
-        from slmbench import calibrate
-
-        result["confidence"] = calibrate.calibration(exported, examples)
-        said += calibrate.lines(result["confidence"])
+    said = [*lines(result), *calibrate_lines(told)]
+    if told:
+        result["confidence"] = told
     print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
 
 
