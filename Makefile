@@ -1,7 +1,7 @@
 # Everything lives in .venv, made from constraints.txt; only make and Python 3.11 or later are needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format data clean
+.PHONY: help run test check lint format data clean browser
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -18,8 +18,15 @@ help: ## Show this list
 run: $(STAMP) ## Train and measure the model of RECIPE; ARGS="--smoke" for a first look in about two minutes
 	$(BIN)/slmbench run $(RECIPE) $(ARGS)
 
-test: $(STAMP) ## Run every test, those on the real weights too; ARGS='-m "not real"' leaves them out
+test: $(STAMP) browser ## Run every test, those on the real weights too; ARGS='-m "not real"' leaves them out
 	$(BIN)/python -m pytest $(ARGS)
+
+# The tests of pages drive a real Chromium, which only the system's own packages have.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing Chromium, once" && \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	echo "No Chromium: the tests of pages are left out. Install your system's package of it to run them." >&2
 
 check: lint test ## Check format, lint and types, then run every test
 
