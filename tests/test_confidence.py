@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slmbench.calibrate import cross_fitted
 from slmbench.confidence import (
     Curve,
     expected_calibration_error,
@@ -99,3 +100,14 @@ def test_measures_by_hand() -> None:
     assert list(risk_coverage(sure, right)) == [(0.25, 1), (0.5, 1), (1, 0.75)]
     assert expected_calibration_error([], []) == 0 and list(risk_coverage([], [])) == []
     assert np.isclose(expected_calibration_error([1.0], [True]), 0)
+
+
+def test_confidences_of_answers_by_curves_that_have_not_seen_them() -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.uniform(0.5, 1, 500)
+    part = [(float(p), bool(rng.uniform() < p**3)) for p in raw]
+    sure = cross_fitted(part)
+    assert len(sure) == 500 and expected_calibration_error(sure, [right for _, right in part]) < 0.06
+    changed = [*part[:400], *((p, not right) for p, right in part[400:])]
+    assert cross_fitted(changed)[400:] == sure[400:] and cross_fitted(changed)[:400] != sure[:400]
+    assert cross_fitted([]) == [] and len(cross_fitted(part[:1])) == 1

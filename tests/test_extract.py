@@ -112,7 +112,9 @@ def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
     told = calibration(exported, golds)
     assert (told["leaf"]["count"], told["document"]["count"]) == (8, 4) and 0 <= told["leaf"]["error"] <= 1
     assert list(told["document"]["right"]) == ["0.5", "0.8", "0.9", "1.0"]
-    assert "calibration error" in lines(told)[0]
+    assert "calibration error" in lines(told)[0] and sum(part["count"] for part in told["leaf"]["bins"]) == 8
+    own = exported.manifest["calibration"]
+    assert own.keys() == {"leaf", "document"} and own["leaf"]["covered"][-1][0] == 1
     with pytest.raises(BadInput, match="knows no confidence; export the run to int8 again"):
         calibration(dataclasses.replace(exported, manifest={**exported.manifest, "confidence": {}}), [])
     assert exported.manifest["schema"] is None

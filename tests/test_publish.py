@@ -174,6 +174,25 @@ def test_report_shows_the_hardware() -> None:
     assert 'class="line gpu"' in page and 'class="line machine"' in page
 
 
+def test_report_shows_how_right_confidences_are() -> None:
+    part = {
+        "count": 40, "error": 0.0312, "right": {"0.8": 0.975, "1.0": None}, "covered": [[0.5, 1.0], [1.0, 0.95]],
+        "bins": [{"low": 0.9, "high": 1.0, "count": 40, "confidence": 0.96, "right": 0.95}],
+    }  # fmt: skip
+    told = {"int8": {"leaf": part, "document": {**part, "error": 0.1}}, "gguf-q8_0": None}
+    page = publish.report(RECORD, SAMPLES, {}, HISTORY, calibration=told)
+    words = " ".join(Tree(page).text)
+    for expected in (
+        "Confidence of export/int8",
+        "0.031",
+        "97.5 %",
+        "right of the surest 80 %",
+        "Accepting the surest",
+    ):
+        assert expected in words
+    assert page.count("Confidence of export") == 1 and 'class="line documents"' in page
+
+
 def test_a_run_from_before_hardware_was_sampled_has_a_report() -> None:
     words = " ".join(Tree(publish.report(RECORD, SAMPLES, {}, HISTORY)).text)
     assert "energy of the machine unknown" in words

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from slmbench.bench import budgets
-from slmbench.confidence import Curve, expected_calibration_error, fit, leaf_likelihoods, risk_coverage
+from slmbench.confidence import (
+    Curve,
+    expected_calibration_error,
+    fit,
+    leaf_likelihoods,
+    reliability,
+    risk_coverage,
+)
 from slmbench.core import BadInput, Completion, Example
 from slmbench.decode.loop import Decoder
 from slmbench.exported import Exported
@@ -17,22 +26,42 @@ from slmbench.schema import leaves, strict_loads
 Judged = list[tuple[float, bool]]
 """(likelihood, whether right) of answers, or of their leaves."""
 COVERAGES = (0.5, 0.8, 0.9, 1.0)
+FOLDS = 5
+CURVE_POINTS = 200
+"""Of a risk-coverage curve, at most."""
 
 
 def calibrate(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
-    """{"leaf", "document"}: the curves of an exported model over labelled documents, answered under their schemas.
+    """What a manifest holds of the confidence of an export, learnt from labelled documents answered under their
+    schemas: {"confidence": {"leaf", "document"}: the curves, "calibration": what `calibration` gives, each answer's
+    confidence being by a curve that has not seen it}.
 
     Nothing where a library's own loop decodes: it does not tell how likely its tokens are.
     """
     if not exported.decoded_here:
         return {}
     found = judge(exported, examples)
-    return {name: fit([p for p, _ in part], [right for _, right in part]).to_json() for name, part in found.items()}
+    return {
+        "confidence": {name: _curve(part).to_json() for name, part in found.items()},
+        "calibration": {name: _measured(cross_fitted(part), part) for name, part in found.items()},
+    }
+
+
+def cross_fitted(part: Judged, folds: int = FOLDS) -> list[float]:
+    """The confidence of every answer by the curve of the other folds; a fold is a run of answers, as the leaves of one
+    document are no witnesses of each other."""
+    edges = [round(i * len(part) / folds) for i in range(folds + 1)]
+    sure: list[float] = []
+    for begin, end in itertools.pairwise(edges):
+        curve = _curve([*part[:begin], *part[end:]])
+        sure += [curve(p) for p, _ in part[begin:end]]
+    return sure
 
 
 def calibration(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
     """How far the confidences of an export are from the truth over other documents, of leaves and of whole answers:
-    {count, error, right: {share accepted: share right}}, error being the expected calibration error.
+    {count, error, right: {share accepted: share right}, bins, covered}, error being the expected calibration error,
+    bins those of the reliability diagram, covered the risk-coverage curve.
 
     Raises BadInput where the export has no curves.
     """
@@ -41,17 +70,26 @@ def calibration(exported: Exported, examples: Sequence[Example]) -> dict[str, An
         raise BadInput(f"{exported.folder}: it knows no confidence; export the run to int8 again.")
     told = {}
     for name, part in judge(exported, examples).items():
-        curve, right = Curve(**curves[name]), [right for _, right in part]
-        sure = [curve(p) for p, _ in part]
-        covered = list(risk_coverage(sure, right))
-        told[name] = {
-            "count": len(part),
-            "error": expected_calibration_error(sure, right),
-            "right": {
-                str(share): next((hits for taken, hits in covered if taken >= share), None) for share in COVERAGES
-            },
-        }
+        curve = Curve(**curves[name])
+        told[name] = _measured([curve(p) for p, _ in part], part)
     return told
+
+
+def _curve(part: Judged) -> Curve:
+    return fit([p for p, _ in part], [right for _, right in part])
+
+
+def _measured(sure: Sequence[float], part: Judged) -> dict[str, Any]:
+    right = [right for _, right in part]
+    covered = list(risk_coverage(sure, right))
+    step = math.ceil(len(covered) / CURVE_POINTS) or 1
+    return {
+        "count": len(part),
+        "error": expected_calibration_error(sure, right),
+        "right": {str(share): next((hits for taken, hits in covered if taken >= share), None) for share in COVERAGES},
+        "bins": [asdict(each) for each in reliability(sure, right)],
+        "covered": [[round(value, 4) for value in point] for point in covered[::-step][::-1]],
+    }
 
 
 def judge(exported: Exported, examples: Sequence[Example]) -> dict[str, Judged]:

@@ -24,7 +24,7 @@ from slmbench.evaluate import evaluate, request, spread
 from slmbench.exported import MANIFEST, Exported
 from slmbench.files import file_sha256, json_text, read_json, write_atomic
 from slmbench.metrics import Sample
-from slmbench.pipeline import Plan, make_plan
+from slmbench.pipeline import Plan, make_plan, rewrite_report
 from slmbench.progress import say
 from slmbench.smooth import STRENGTHS, largest_inputs, smoothed
 from slmbench.template import prompt_hash
@@ -79,9 +79,11 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
                     f" exactly, the run {checked['exact']['run']}: {checked['points_lost']:.1f} points lost, over"
                     f" {allowed}; take another form."
                 )
-            manifest["confidence"] = calibrate(Exported(Path(partial), manifest), plan.validation.examples)
+            manifest |= calibrate(Exported(Path(partial), manifest), plan.validation.examples)
             _publish(Path(partial), manifest, folder)
         done.append((folder, manifest))
+    if out is None and (run / "results.json").is_file():
+        rewrite_report(run)
     return done
 
 

@@ -406,7 +406,12 @@ def rewrite_report(folder: Path) -> Path:
     task = load_task(recipe.task)
     examples = {test.name: load_examples(recipe, task, test.split, None) for test in recipe.data.tests}
     hardware = read_lines(folder / "hardware.jsonl")
-    write_atomic(folder / "report.html", report(record, record["samples"], examples, history, hardware))
+    calibration = {
+        path.parent.name: read_json(path, FINISHED).get("calibration")
+        for path in sorted(folder.glob("export/*/manifest.json"))
+    }
+    page = report(record, record["samples"], examples, history, hardware, calibration)
+    write_atomic(folder / "report.html", page)
     return folder / "report.html"
 
 

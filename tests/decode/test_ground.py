@@ -135,13 +135,13 @@ def test_which_strings_are_meant() -> None:
 @pytest.mark.parametrize("split", [split for split in TASK.splits() if not split.startswith("train_large")])
 def test_no_gold_that_stands_in_its_document_is_forbidden(split: str) -> None:
     """Numbers that are derived, and the few texts that a document does not have, are not this test's."""
-    for example in TASK.load(split):
-        found = Ground(example.schema, example.text, lambda token: chr(token))
-        values = [leaf for _, leaf in leaves(example.target) if isinstance(leaf, str)]
-        text = canonical(example.target, example.schema)
+    for each in TASK.load(split):
+        found = Ground(each.schema, each.text, lambda token: chr(token))
+        values = [leaf for _, leaf in leaves(each.target) if isinstance(leaf, str)]
+        text = canonical(each.target, each.schema)
         for char in text.encode().decode("latin-1"):
             if not found.allows(ord(char)):
                 partial = found.cursor.partial.encode("latin-1").decode(errors="ignore")
-                assert any(value not in example.text for value in values), (example.id, partial, char)
+                assert any(value not in each.text for value in values), (each.id, partial, char)
                 break
             found.accept(ord(char))

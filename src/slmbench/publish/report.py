@@ -10,6 +10,7 @@ from typing import Any
 from slmbench.core import Example, load_task
 from slmbench.metrics import LABELS, SLICE_KEYS, Sample, shown
 from slmbench.monitor import energy_text
+from slmbench.publish.calibration import calibration_section
 from slmbench.publish.card import base_id, flattened
 from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
 from slmbench.publish.record import Record, SamplesBySplit
@@ -28,12 +29,13 @@ def report(
     examples: Mapping[str, Sequence[Example]],
     history: Sequence[Mapping[str, Any]],
     hardware: Sequence[Mapping[str, Any]] = (),
+    calibration: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> str:
     """The whole page.
 
     `samples` are split -> {"tuned": [...], "base": [...], "timed": [...]}, all but `tuned` optional; `examples` are
     split -> the documents; `history` the rows of the training's `history.jsonl`; `hardware` the run's samples as
-    `monitor.read_lines` gives them.
+    `monitor.read_lines` gives them; `calibration` is export -> what its manifest says of its confidences.
     """
     sections = [
         header(record),
@@ -42,6 +44,7 @@ def report(
         training_section(record, history),
         cost_section(record, samples),
         *([hardware_section(record, hardware)] if hardware else []),
+        *(calibration_section(name, told) for name, told in (calibration or {}).items() if told),
         errors_section(samples, examples),
     ]
     head = join(
@@ -398,7 +401,10 @@ svg{width:100%;height:auto;display:block}svg text{font-size:10px;fill:var(--quie
 .line.gpu{stroke:var(--gpu)}
 .box.tuned,.dot{fill:var(--tuned)}.box.base{fill:var(--base)}.dot.train,.dot.machine,.dot.free{fill:var(--base)}
 .dot.gpu{fill:var(--gpu)}i.gpu{background:var(--gpu)}
-i.base,i.train,i.machine,i.free{background:var(--base)}i.tuned,i.validation,i.run,i.cpu{background:var(--tuned)}
+i.base,i.train,i.machine,i.free,i.calibrated{background:var(--base)}
+i.tuned,i.validation,i.run,i.cpu,i.values{background:var(--tuned)}
+.line.calibrated{stroke:var(--base);stroke-dasharray:4 3}.dot.calibrated{display:none}
+.line.documents{stroke:var(--gpu)}.dot.documents{fill:var(--gpu)}i.documents{background:var(--gpu)}
 .bar{display:grid;grid-template-columns:minmax(5rem,11rem) 1fr;gap:.75rem;padding:.3rem 0;font-size:.85rem}
 .label{overflow-wrap:anywhere}.pair{display:grid;grid-template-columns:1fr 7.5rem;gap:.6rem;align-items:center}
 .track{position:relative;height:.6rem;background:var(--soft);border-radius:2px}
