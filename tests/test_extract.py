@@ -115,10 +115,10 @@ def test_an_export_learns_how_sure_it_may_be(exported: Exported) -> None:
     assert "calibration error" in lines(told)[0] and sum(part["count"] for part in told["leaf"]["bins"]) == 8
     own = exported.manifest["calibration"]
     assert own.keys() == {"leaf", "document"} and own["leaf"]["covered"][-1][0] == 1
-    with pytest.raises(BadInput, match="knows no confidence; export the run to int8 again"):
+    with pytest.raises(BadInput, match="knows no confidence; a run that is exported to int8 does"):
         calibration(dataclasses.replace(exported, manifest={**exported.manifest, "confidence": {}}), [])
     assert exported.manifest["schema"] is None
-    with pytest.raises(BadInput, match="trained under several schemas; give one with --schema"):
+    with pytest.raises(BadInput, match="no schema of its own, or several; give one with --schema"):
         schema_of(exported, None)
     own = dataclasses.replace(exported, manifest={**exported.manifest, "schema": SCHEMA})
     assert schema_of(own, None) == SCHEMA

@@ -28,6 +28,7 @@ LAYERS = (
     ("pipeline", "operate"),
     ("preflight",),
     ("forecast",),
+    ("remote",),
     ("train", "exported"),
     ("backends",),
     ("decode",),

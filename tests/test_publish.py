@@ -179,7 +179,11 @@ def test_report_shows_how_right_confidences_are() -> None:
         "count": 40, "error": 0.0312, "right": {"0.8": 0.975, "1.0": None}, "covered": [[0.5, 1.0], [1.0, 0.95]],
         "bins": [{"low": 0.9, "high": 1.0, "count": 40, "confidence": 0.96, "right": 0.95}],
     }  # fmt: skip
-    told = {"int8": {"leaf": part, "document": {**part, "error": 0.1}}, "gguf-q8_0": None}
+    told = {
+        "int8": {"leaf": part, "document": {**part, "error": 0.1}},
+        "gguf-q8_0": None,
+        "int4": {"leaf": {**part, "count": 0}},
+    }
     page = publish.report(RECORD, SAMPLES, {}, HISTORY, calibration=told)
     words = " ".join(Tree(page).text)
     for expected in (

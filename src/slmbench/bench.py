@@ -1,4 +1,4 @@
-"""How fast an exported model answers on this machine, how well, and what bounds it: the verb `bench`."""
+"""How fast a model answers, how well, and, where it runs on this machine, what bounds it: the verb `bench`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slmbench.core import Backend, BadInput, Example, Request, Task, find_split, load_task
+from slmbench.core import Backend, BadInput, Example, Model, Request, Task, find_split, load_task
 from slmbench.decode.answer import Work
 from slmbench.decode.loop import Decoder
 from slmbench.evaluate import make_sample, spread
@@ -25,13 +26,15 @@ BUDGET_FACTOR, BUDGET_EXTRA = 1.5, 32
 """An answer may be so many times the gold's tokens long, and so many more: as `evaluate` has it."""
 
 
-def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int | None) -> list[Example]:
+def examples_of(model: Model, split: str, schemas: Path | None, rows: int | None) -> list[Example]:
     """Documents of the model's own task or of a file, evenly spread where fewer are wanted."""
     from slmbench.data import read_examples
 
     if rows is not None and rows < 1:
         raise BadInput(f"--rows {rows}: give 1 or more.")
-    task = load_task(exported.manifest["task"])
+    if "task" not in model.manifest:
+        raise BadInput(f"{model.where}: name the task that its answers are of with --task.")
+    task = load_task(model.manifest["task"])
     known = find_split(task, split)
     found = load_split(*known) if known else read_examples(Path(split), schemas=schemas, split=split)
     if not found:
@@ -40,27 +43,28 @@ def examples_of(exported: Exported, split: str, schemas: Path | None, rows: int 
 
 
 def bench(
-    exported: Exported, examples: Sequence[Example], *, constraint: str = "schema", draft_tokens: int | None = None,
+    model: Model, examples: Sequence[Example], *, constraint: str = "schema", draft_tokens: int | None = None,
     threads: int | None = None, batch: int = 1,
 ) -> tuple[dict[str, Any], list[Sample]]:  # fmt: skip
     """(figures, samples) of documents answered one after the other, or `batch` at once, every schema having been seen
     before."""
     started = time.perf_counter()
-    backend = exported.backend(threads, draft_tokens, batch)
+    backend = model.backend(threads, draft_tokens, batch)
     loaded = time.perf_counter() - started
-    task = load_task(exported.manifest["task"])
-    asked = [exported.request(e, b, constraint) for e, b in zip(examples, budgets(exported, examples), strict=True)]
+    task = load_task(model.manifest["task"])
+    asked = [model.request(e, b, constraint) for e, b in zip(examples, budgets(model, examples), strict=True)]
     warm_up(backend, asked)
     started = time.perf_counter()
     samples = answers(task, backend, examples, asked, "bench", batch)
     seconds = time.perf_counter() - started
     result = {
         "batch": batch,
+        "constraint": constraint,
         "documents_per_s": len(samples) / seconds,
         **figures(samples),
         "load_s": loaded,
-        "weights_bytes": weights_bytes(exported),
     }
+    result |= {"weights_bytes": weights_bytes(model)} if isinstance(model, Exported) else served(model, samples)
     if isinstance(backend, Decoder):
         result |= work_done(backend.work, result)
     return result, samples
@@ -80,26 +84,29 @@ def answers(
     return [samples[example.id] for example in examples]
 
 
-def budgets(exported: Exported, examples: Sequence[Example]) -> list[int]:
+def budgets(model: Model, examples: Sequence[Example]) -> list[int]:
     """How many tokens the answer to each document may take."""
-    return [math.ceil(exported.encode(e).completion_tokens * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
+    return [math.ceil(model.gold_tokens(e) * BUDGET_FACTOR) + BUDGET_EXTRA for e in examples]
 
 
 def warm_up(backend: Backend, asked: Sequence[Request]) -> None:
     """Read the beginning of every schema's prompt once, as a service would before it is asked."""
-    first = {request.prompt_ids[: request.shared_tokens]: request for request in asked}
-    for begin, request in first.items():
-        # One token more than is shared: the beginning is kept before the last token is read.
-        ids = request.prompt_ids[: len(begin) + 1]
-        for _ in backend.generate([Request("warm-up", ids, 1, request.schema, "", len(begin))]):
+    first = {(request.instruction, request.prompt_ids[: request.shared_tokens]): request for request in asked}
+    for request in first.values():
+        # One token more than is shared: the beginning is kept before the last token is read. The document is none of
+        # those that are measured, and not empty, as servers refuse that.
+        ids, text = request.prompt_ids[: request.shared_tokens + 1], "warm-up"
+        asks = replace(request, id=text, prompt_ids=ids, max_new_tokens=1, text=text, grounded=False)
+        for _ in backend.generate([asks]):
             pass
     if isinstance(backend, Decoder):
         backend.work = Work()
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Times in milliseconds, memory and scores."""
-    total = [1000 * sample["total_s"] for sample in samples]
+    """Times in milliseconds, memory and scores. Of documents that a server failed at there is no time."""
+    answered = [sample for sample in samples if "error" not in sample] or samples
+    total = [1000 * sample["total_s"] for sample in answered]
     first = [1000 * sample["first_token_s"] for sample in samples if sample["first_token_s"] is not None]
     return {
         "documents": len(samples),
@@ -112,6 +119,21 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
         "json_exact": figure(samples, "json_exact"),
         "schema_compliance": figure(samples, "schema_compliance"),
         "truncated": figure(samples, "truncated"),
+    }
+
+
+def served(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What is known of answers that a server gave: whose they are, tokens a document, documents without an answer.
+
+    Its memory is not known; tokens are of those answers that it counted.
+    """
+    counted = [sample for sample in samples if sample["prompt_tokens"]]
+    names = ("prompt_tokens", "output_tokens")
+    return {
+        **model.identity,
+        **{name: sum(s[name] for s in counted) / len(counted) if counted else None for name in names},
+        "failed": sum("error" in sample for sample in samples),
+        "peak_memory_gib": None,
     }
 
 
@@ -157,6 +179,14 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f" {result['p95_ms']:.0f}{'' if first is None else f', first token {first:.0f}'}; loaded in"
         f" {result['load_s']:.1f} s"
     ]
+    if "server" in result:
+        said.append(f"server         {result['server']}, {result['model']}; asked for: {result['constraint']}")
+        if result["prompt_tokens"] is not None:
+            said.append(
+                f"tokens         {result['prompt_tokens']:.0f} read, {result['output_tokens']:.0f} written, a document"
+            )
+        if result["failed"]:
+            said.append(f"no answer      {result['failed']} documents; they count as wrong")
     if "passes" in result:
         drafts = ", ".join(
             f"{name} {part['accepted']}/{part['drafted']}" for name, part in sorted(result["drafts"].items())
@@ -169,9 +199,10 @@ def lines(result: Mapping[str, Any]) -> list[str]:
             f"drafts         {drafts or 'none'}",
             f"milliseconds   {parts}; reading the weights once a pass: {100 * result['share_of_reading']:.0f} %",
         ]
-    said.append(
-        f"memory         {result['peak_memory_gib']:.2f} GiB, weights {result['weights_bytes'] / 1e6:.0f} MB",
-    )
+    if "weights_bytes" in result:
+        said.append(
+            f"memory         {result['peak_memory_gib']:.2f} GiB, weights {result['weights_bytes'] / 1e6:.0f} MB",
+        )
     for label, name in (("JSONExact", "json_exact"), ("valid", "schema_compliance"), ("truncated", "truncated")):
         found = result[name]
         said.append(f"{label:14} {shown(found['value'], name)} ({found['k']}/{found['n']})")

@@ -11,13 +11,14 @@ from typing import Any
 from slmbench.bench import budgets
 from slmbench.confidence import (
     Curve,
+    curves_of,
     expected_calibration_error,
     fit,
     leaf_likelihoods,
     reliability,
     risk_coverage,
 )
-from slmbench.core import BadInput, Completion, Example
+from slmbench.core import Completion, Example, Model
 from slmbench.decode.loop import Decoder
 from slmbench.exported import Exported
 from slmbench.progress import progress
@@ -58,21 +59,15 @@ def cross_fitted(part: Judged, folds: int = FOLDS) -> list[float]:
     return sure
 
 
-def calibration(exported: Exported, examples: Sequence[Example]) -> dict[str, Any]:
-    """How far the confidences of an export are from the truth over other documents, of leaves and of whole answers:
+def calibration(model: Model, examples: Sequence[Example]) -> dict[str, Any]:
+    """How far the confidences of a model are from the truth over other documents, of leaves and of whole answers:
     {count, error, right: {share accepted: share right}, bins, covered}, error being the expected calibration error,
     bins those of the reliability diagram, covered the risk-coverage curve.
 
-    Raises BadInput where the export has no curves.
+    Raises BadInput where the model has no curves.
     """
-    curves = exported.manifest.get("confidence")
-    if not curves:
-        raise BadInput(f"{exported.folder}: it knows no confidence; export the run to int8 again.")
-    told = {}
-    for name, part in judge(exported, examples).items():
-        curve = Curve(**curves[name])
-        told[name] = _measured([curve(p) for p, _ in part], part)
-    return told
+    curves = curves_of(model)
+    return {name: _measured([curves[name](p) for p, _ in part], part) for name, part in judge(model, examples).items()}
 
 
 def _curve(part: Judged) -> Curve:
@@ -92,14 +87,14 @@ def _measured(sure: Sequence[float], part: Judged) -> dict[str, Any]:
     }
 
 
-def judge(exported: Exported, examples: Sequence[Example]) -> dict[str, Judged]:
+def judge(model: Model, examples: Sequence[Example]) -> dict[str, Judged]:
     """{"leaf", "document"}: how likely what is answered was, and whether it is right."""
-    backend = exported.backend()
+    backend = model.backend()
     assert isinstance(backend, Decoder)
     found: dict[str, Judged] = {"leaf": [], "document": []}
     with progress("confidence", len(examples), "documents") as advance:
-        for example, budget in zip(examples, budgets(exported, examples), strict=True):
-            for completion in backend.generate([exported.request(example, budget, likelihoods=True)]):
+        for example, budget in zip(examples, budgets(model, examples), strict=True):
+            for completion in backend.generate([model.request(example, budget, likelihoods=True)]):
                 found["leaf"] += judged_leaves(backend, completion, example.target)
                 found["document"] += judged(completion, example.target)
             advance(1, "")

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slmbench.core import BadInput, Model
+
 Path = tuple[str | int, ...]
 LEAST = 1e-6
 """Likelihoods are kept this far from 0 and 1: their log odds are the curve's variable."""
@@ -40,6 +42,14 @@ class Curve:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
         return asdict(self)
+
+
+def curves_of(model: Model) -> dict[str, Curve]:
+    """{"leaf", "document"}: what a model has learnt of how sure it may be. Raises BadInput where it has not."""
+    found = model.manifest.get("confidence")
+    if not found:
+        raise BadInput(f"{model.where}: it knows no confidence; a run that is exported to int8 does.")
+    return {name: Curve(**found[name]) for name in ("leaf", "document")}
 
 
 def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:

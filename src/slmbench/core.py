@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from slmbench.metrics import Score
 
 Finish = Literal["stop", "length", "error"]
+MOST_TOKENS = 1024
+"""Of one answer."""
+KEY = "SLMBENCH_API_KEY"
+"""The variable of the environment that holds the key: what our server asks for, and what others are shown."""
 
 
 class SlmbenchError(Exception):
@@ -45,6 +49,8 @@ class Example:
 class Request:
     """What a backend is asked: prompt token ids and the number of tokens it may answer with.
 
+    A server has a tokenizer of its own, so it is sent `instruction` and `text` as two messages, and no token ids.
+
     `schema` constrains the answer where the backend can; None leaves it free. `text` is the document, for a backend
     that drafts from it; `grounded` lets strings only say what stands in it. The first `shared_tokens` of the prompt are
     those of every document under the schema. `likelihoods` asks for those of the answer's tokens.
@@ -58,6 +64,7 @@ class Request:
     shared_tokens: int = 0
     grounded: bool = False
     likelihoods: bool = False
+    instruction: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Completion:
     `finish` is `stop` (it wrote its end token), `length` (it was cut at its limit) or `error`. Times are seconds;
     `first_token_s` is known at batch 1 only, and `total_s` is the batch's wall time, so latency is read at batch 1.
     `log_likelihoods` are the tokens' own, before any constraint, where they were asked for and the backend has them.
+    Of a server's answer `constraint` is what it was asked for, `server` its URL and `model` its name for the model; it
+    may count no tokens, which are then 0. `error` is one sentence where it failed at this request alone.
     """
 
     id: str
@@ -80,6 +89,9 @@ class Completion:
     batch: int
     constraint: str = "free"
     log_likelihoods: tuple[float, ...] = ()
+    server: str = ""
+    model: str = ""
+    error: str = ""
 
 
 class Backend(Protocol):
@@ -87,6 +99,37 @@ class Backend(Protocol):
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion for each request."""
+        ...
+
+
+class Model(Protocol):
+    """What documents are put to: an exported folder, or a name on a server."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What is known of it: its name, task, schema, confidence, as far as it has them."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """What is said of it begins with this."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides its answers: with anything else, they are another model's."""
+        ...
+
+    def gold_tokens(self, example: Example) -> int:
+        """How many tokens the right answer takes, its end included; not fewer where that is not known."""
+        ...
+
+    def request(self, example: Example, budget: int, constraint: str = "schema", likelihoods: bool = False) -> Request:
+        """What is asked for a document; its answer may take `budget` tokens."""
+        ...
+
+    def backend(self, threads: int | None = None, draft_tokens: int | None = None, batch: int = 1) -> Backend:
+        """What answers, `batch` documents at once."""
         ...
 
 

@@ -48,6 +48,7 @@ def request(row: Encoded, settings: Evaluation) -> Request:
 def make_sample(task: Task, example: Example, completion: Completion) -> Sample:
     """One line of a file of samples: the output, how it came about, and its score."""
     score = asdict(task.score(example, completion))
+    served = {name: value for name in ("server", "model", "error") if (value := getattr(completion, name))}
     return {
         "id": example.id,
         "schema_id": example.schema_id,
@@ -62,6 +63,7 @@ def make_sample(task: Task, example: Example, completion: Completion) -> Sample:
         "total_s": round(completion.total_s, 4),
         "batch": completion.batch,
         "constraint": completion.constraint,
+        **served,
         "score": {**score, "errors": list(score["errors"])},  # as it reads back
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -34,13 +35,24 @@ class Tokens:
 
     def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
         """{"input_ids": [...]} of a text. Raises BadInput where it has half a character."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(
-                f"the text has half a character, {text[error.start]!r}, as no encoding of text has; mend the document."
-            ) from None
+        check_text(text)
         return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
+
+
+def check_text(text: str) -> None:
+    """Raise BadInput where a text has half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"the text has half a character, {text[error.start]!r}, as no encoding of text has; mend the document."
+        ) from None
+
+
+def check_count(name: str, value: int | None, least: int = 1) -> None:
+    """Raise BadInput for a number of threads, documents or tokens that is out of bounds."""
+    if value is not None and not least <= value <= MOST_ASKED:
+        raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +66,17 @@ class Exported:
     def tokens(self) -> Tokens:
         """Its tokenizer."""
         return Tokens(self.folder / "tokenizer.json", self.manifest["eos"], self.manifest["pad"])
+
+    @property
+    def where(self) -> str:
+        """What is said of it begins with this: its folder."""
+        return str(self.folder)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Its files, by their hashes."""
+        files: dict[str, Any] = self.manifest["files"]
+        return files
 
     @property
     def style(self) -> PromptStyle:
@@ -79,6 +102,10 @@ class Exported:
         """Prompt, completion and EOS of a labelled document."""
         return encode(example, self.tokens, self.style)
 
+    def gold_tokens(self, example: Example) -> int:
+        """Tokens of the right answer, EOS included."""
+        return self.encode(example).completion_tokens
+
     def request(self, example: Example, budget: int, constraint: str = "schema", likelihoods: bool = False) -> Request:
         """What a decoder is asked for a document; its answer may take `budget` tokens."""
         ids = encode_prompt(example, self.tokens, self.style)
@@ -103,11 +130,9 @@ class Exported:
         Raises SlmbenchError where the library is not installed, and BadInput where its own loop is told how to draft or
         takes fewer documents at once.
         """
-        for name, value, least in (
-            ("--draft-tokens", draft_tokens, 0), ("--threads", threads, 1), ("--batch", batch, 1),
-        ):  # fmt: skip
-            if value is not None and not least <= value <= MOST_ASKED:
-                raise BadInput(f"{name} {value}: give {least} to {MOST_ASKED}.")
+        check_count("--draft-tokens", draft_tokens, 0)
+        check_count("--threads", threads)
+        check_count("--batch", batch)
         module = self._module
         if batch > self.most_at_once:
             raise BadInput(

@@ -17,18 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmbench.confidence import Curve, leaf_likelihoods
-from slmbench.core import Backend, BadInput, Completion, Example, Request
+from slmbench.confidence import curves_of, leaf_likelihoods
+from slmbench.core import MOST_TOKENS, Backend, BadInput, Completion, Example, Model, Request
 from slmbench.decode.loop import Decoder
 from slmbench.documents import STDIN, Document, documents, files_of, parquet_library
 from slmbench.explain import pointer, sources
-from slmbench.exported import Exported
 from slmbench.files import Appender, json_text, read_json, read_jsonl_tolerant, write_atomic
 from slmbench.progress import progress, say
 from slmbench.schema import check_extractable, load_schema, properties_of, strict_loads, validate
 
-MOST_TOKENS = 1024
-"""Of one answer."""
 _TABLES = frozenset({".csv", ".parquet"})
 Row = dict[str, Any]
 
@@ -53,12 +50,12 @@ class Asked:
 class Extractor:
     """A loaded model that turns documents into rows under one schema."""
 
-    def __init__(self, exported: Exported, asked: Asked, backend: Decoder | Backend | None = None) -> None:
+    def __init__(self, model: Model, asked: Asked, backend: Backend | None = None) -> None:
         """`backend` is one of the model that has been loaded already."""
-        self.exported, self.asked = exported, asked
-        self.backend = backend or exported.backend(asked.threads, batch=asked.batch)
-        curves = exported.manifest.get("confidence")
-        self.leaf, self.whole = (Curve(**curves[name]) if curves else None for name in ("leaf", "document"))
+        self.model, self.asked = model, asked
+        self.backend = backend or model.backend(asked.threads, batch=asked.batch)
+        curves = curves_of(model) if model.manifest.get("confidence") else {}
+        self.leaf, self.whole = curves.get("leaf"), curves.get("document")
 
     def rows(self, found: Iterable[Document]) -> Iterator[Row]:
         """One row for each document, in their order: {id, json, ...} or {id, error}."""
@@ -98,7 +95,7 @@ class Extractor:
             return Row(id=document.id, error=document.error)
         example = Example(key, document.text, "", self.asked.schema, None)
         try:
-            request = self.exported.request(example, MOST_TOKENS, self.asked.constraint, self.asked.likelihoods)
+            request = self.model.request(example, MOST_TOKENS, self.asked.constraint, self.asked.likelihoods)
         except BadInput as error:
             return Row(id=document.id, error=str(error))
         room = self.backend.engine.positions if isinstance(self.backend, Decoder) else math.inf
@@ -109,6 +106,8 @@ class Extractor:
 
     def row(self, document: Document, completion: Completion) -> Row:
         """The row of an answer."""
+        if completion.error:
+            return Row(id=document.id, error=completion.error)
         try:
             value = strict_loads(completion.text)
         except ValueError:
@@ -154,18 +153,18 @@ def _ready(waiting: dict[str, Row | None]) -> Iterator[Row]:
         yield row
 
 
-def schema_of(exported: Exported, path: Path | None) -> Mapping[str, Any]:
+def schema_of(model: Model, path: Path | None) -> Mapping[str, Any]:
     """The schema of a file, else the model's own. Raises BadInput where there is neither, or it cannot be used."""
     if path is None:
-        own = exported.manifest.get("schema")
+        own = model.manifest.get("schema")
         if not isinstance(own, dict):
-            raise BadInput(f"{exported.folder}: this model was trained under several schemas; give one with --schema.")
+            raise BadInput(f"{model.where}: this model has no schema of its own, or several; give one with --schema.")
         return own
     return check_extractable(load_schema(path), str(path))
 
 
 def extract(
-    exported: Exported, inputs: Sequence[str], asked: Asked, *, column: str | None = None, out: Path | None = None,
+    model: Model, inputs: Sequence[str], asked: Asked, *, column: str | None = None, out: Path | None = None,
     review: Path | None = None,
 ) -> dict[str, int]:  # fmt: skip
     """The `extract` verb: rows to standard output or into files; {documents, failed, doubtful} of them.
@@ -176,8 +175,8 @@ def extract(
         raise BadInput("--min-confidence and --review go together: how sure, and where the doubtful rows go.")
     if asked.min_confidence is not None and not 0 <= asked.min_confidence <= 1:
         raise BadInput(f"--min-confidence {asked.min_confidence}: give a probability, 0 to 1.")
-    if asked.min_confidence is not None and not exported.manifest.get("confidence"):
-        raise BadInput(f"{exported.folder}: it knows no confidence; export the run to int8 again.")
+    if asked.min_confidence is not None:
+        curves_of(model)
     if review and not out:
         raise BadInput("--review needs --out: the other rows need a file as well.")
     for path in (out, review):
@@ -186,7 +185,7 @@ def extract(
     for source in inputs:  # before the model is loaded
         if source != STDIN:
             files_of(Path(source))
-    extractor = Extractor(exported, asked)
+    extractor = Extractor(model, asked)
     return to_file(extractor, inputs, column, out, review) if out else to_stream(extractor, inputs, column)
 
 
@@ -270,10 +269,10 @@ def _count(inputs: Sequence[str]) -> int:
 
 def _made_of(extractor: Extractor, inputs: Sequence[str], column: str | None, review: Path | None) -> Row:
     """What decides the rows: with anything else, they are others."""
-    asked, manifest = extractor.asked, extractor.exported.manifest
+    asked = extractor.asked
     files = [[str(path), path.stat().st_size] for source in inputs for path in files_of(Path(source))]
     return {
-        "documents": files, "column": column, "model": manifest["files"], "schema": asked.schema,
+        "documents": files, "column": column, "model": extractor.model.identity, "schema": asked.schema,
         "constraint": asked.constraint, "explain": asked.explain, "min_confidence": asked.min_confidence,
         "review": str(review) if review else None,
     }  # fmt: skip

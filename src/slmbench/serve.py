@@ -13,15 +13,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmbench.core import BadInput, SlmbenchError
+from slmbench.core import KEY, BadInput, SlmbenchError
 from slmbench.exported import Exported, load_exported
 from slmbench.memory import usable_cores
+from slmbench.remote import checked_key
 from slmbench.serving.limits import Limits
 
 if TYPE_CHECKING:
     from slmbench.serving.pool import Pool
 
-KEY = "SLMBENCH_API_KEY"
 PORT = 8077
 BACKLOG = 128
 
@@ -46,7 +46,7 @@ def serve(
     """
     limits = limits or Limits()
     _check_bounds(workers, threads, limits)
-    key = checked_key(os.environ.get(KEY, "") if key is None else key)
+    key = checked_key(os.environ.get(KEY, "") if key is None else key, f"--api-key or {KEY}")
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -112,13 +112,6 @@ def listen(host: str, port: int) -> socket.socket:
         }
         raise BadInput(said.get(error.errno or 0, f"{host}:{port}: {error.strerror}.")) from None
     return listener
-
-
-def checked_key(key: str) -> str:
-    """The key. Raises BadInput for one that a header cannot carry."""
-    if not all("!" <= char <= "~" for char in key):
-        raise BadInput(f"--api-key or {KEY}: only letters, digits and marks of ASCII, no spaces; give another.")
-    return key
 
 
 def known_names(host: str) -> Collection[str]:

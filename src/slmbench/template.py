@@ -41,8 +41,20 @@ class Encoded:
 
 def prompt_text(text: str, schema: Mapping[str, Any], style: PromptStyle) -> str:
     """The prompt of one document. `text` is inserted, never interpreted: braces in it stay as they are."""
-    middle = _SCHEMA.replace("{schema}", render_schema(schema)) if style == "schema" else ""
-    return _INSTRUCTION + middle + _INPUT.replace("{text}", text)
+    return _beginning(render_schema(schema) if style == "schema" else "") + _INPUT.replace("{text}", text)
+
+
+def instruction_text(schema: Mapping[str, Any]) -> str:
+    """The prompt before its input, for a chat with a model that was trained on none of it: every list is spelt out.
+
+    The document is the chat's next message, and nothing but the document: `slmbench serve` reads it there and makes the
+    prompt anew.
+    """
+    return _beginning(render_schema(schema, spelt_out=True)).rstrip()
+
+
+def _beginning(schema: str) -> str:
+    return _INSTRUCTION + (_SCHEMA.replace("{schema}", schema) if schema else "")
 
 
 def target_text(example: Example) -> str:
@@ -75,23 +87,23 @@ def encode(example: Example, tokenizer: Any, style: PromptStyle) -> Encoded:
     return Encoded(example.id, (*prompt, *completion, tokenizer.eos_token_id), len(prompt), written)
 
 
-def render_schema(schema: Mapping[str, Any]) -> str:
+def render_schema(schema: Mapping[str, Any], *, spelt_out: bool = False) -> str:
     """A schema in the fewest tokens that still say keys, types, enums and what may be missing.
 
     Alternatives (`anyOf`, `oneOf`) stand with their descriptions, by which a model chooses among them. `x-slmbench:
-    {"prompt": TEXT}` stands for a part that is not spelt out: a long list that a model has learnt.
+    {"prompt": TEXT}` stands for a part that is not `spelt_out`: a long list that a model has learnt.
 
     >>> render_schema({"properties": {"n": {"type": "integer"}, "tags": {"type": "array", "items": {"type": "string"}}},
     ...                "required": ["n"]})
     '{"n":integer,"tags"?:[string]}'
     """
-    return _render(schema, schema)
+    return _render(schema, schema, spelt_out)
 
 
-def _render(schema: Any, root: Mapping[str, Any]) -> str:
+def _render(schema: Any, root: Mapping[str, Any], spelt_out: bool) -> str:
     schema = resolve(schema, root)
     hints = schema.get("x-slmbench")
-    if isinstance(hints, Mapping) and isinstance(hints.get("prompt"), str):
+    if not spelt_out and isinstance(hints, Mapping) and isinstance(hints.get("prompt"), str):
         return str(hints["prompt"])
     if "enum" in schema:
         return "|".join(json.dumps(v, ensure_ascii=False) for v in schema["enum"])
@@ -99,23 +111,23 @@ def _render(schema: Any, root: Mapping[str, Any]) -> str:
         return json.dumps(schema["const"], ensure_ascii=False)
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema and not schema.keys() & {"properties", "allOf"}:
-            return "|".join(_branch(branch, root) for branch in schema[keyword])
+            return "|".join(_branch(branch, root, spelt_out) for branch in schema[keyword])
     properties = properties_of(schema, root)
     if properties:
         required = set(schema.get("required", []))
         fields = (
-            f"{json.dumps(key, ensure_ascii=False)}{'' if key in required else '?'}:{_render(sub, root)}"
+            f"{json.dumps(key, ensure_ascii=False)}{'' if key in required else '?'}:{_render(sub, root, spelt_out)}"
             for key, sub in properties.items()
         )
         return "{" + ",".join(fields) + "}"
     if isinstance(schema.get("items"), dict):
-        return f"[{_render(schema['items'], root)}]"
+        return f"[{_render(schema['items'], root, spelt_out)}]"
     kind = schema.get("type", "any")
     name = "|".join(kind) if isinstance(kind, list) else str(kind)
     return str(schema.get("format", name)) if name == "string" else name
 
 
-def _branch(schema: Any, root: Mapping[str, Any]) -> str:
+def _branch(schema: Any, root: Mapping[str, Any], spelt_out: bool) -> str:
     """One of several alternatives, with what it is for."""
     said = schema.get("description") if isinstance(schema, Mapping) else None
-    return _render(schema, root) + (f" ({said})" if isinstance(said, str) else "")
+    return _render(schema, root, spelt_out) + (f" ({said})" if isinstance(said, str) else "")

@@ -40,11 +40,13 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.set_defaults(call=_export)
     verb = verbs.add_parser(
         "bench",
-        help="how fast an exported model answers on this machine, how well, and what bounds it",
+        help="how fast an exported model answers on this machine, how well, and what bounds it; or one on a server",
         description="Answer documents, one after the other or several at once; say how long each took, what it took,"
         " and how good it was.",
     )
-    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("model", help="folder that slmbench export wrote; with --backend the server's name for a model")
+    _backend_option(verb)
+    verb.add_argument("--task", metavar="TASK", help="with --backend: what the answers are of")
     verb.add_argument("--split", default="test", metavar="NAME|FILE", help="a split of its task or a file of examples")
     verb.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
     verb.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
@@ -54,7 +56,7 @@ def _add_model_verbs(verbs: Any) -> None:
         default="schema",
         help="grounded: under the schema, and strings only say what stands in the document (default: schema)",
     )
-    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    _batch_option(verb)
     verb.add_argument("--confidence", action="store_true", help="how right the confidences of extract are, too")
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
@@ -66,14 +68,15 @@ def _add_extract(verbs: Any) -> None:
     verb = verbs.add_parser(
         "extract",
         help="documents in, rows out, under a schema",
-        description="Turn documents into JSON with an exported model. Text files, JSONL, CSV, Parquet, folders of them,"
-        " or - for standard input; rows in their order, as JSONL to standard output or into --out (.jsonl, .csv,"
-        " .parquet). A document that cannot be read is a row with an error. Killed with --out, the same command goes"
-        " on.",
+        description="Turn documents into JSON with an exported model, or one on a server. Text files, JSONL, CSV,"
+        " Parquet, folders of them, or - for standard input; rows in their order, as JSONL to standard output or into"
+        " --out (.jsonl, .csv, .parquet). A document that cannot be read is a row with an error. Killed with --out, the"
+        " same command goes on.",
         epilog="Example: cat mails.jsonl | slmbench extract runs/x/export/int8 - --schema order.json | jq .json",
     )
-    verb.add_argument("model", type=Path, help="folder that slmbench export wrote")
+    verb.add_argument("model", help="folder that slmbench export wrote; with --backend the server's name for a model")
     verb.add_argument("documents", nargs="+", metavar="FILE", help="files, folders, or - for standard input")
+    _backend_option(verb)
     verb.add_argument("--schema", type=Path, metavar="FILE", help="a JSON Schema (default: the one it was trained on)")
     verb.add_argument("--column", metavar="NAME", help="where rows hold the document (default: text, document, ...)")
     verb.add_argument("--out", type=Path, metavar="FILE", help="by its ending: .csv, .parquet, else JSONL")
@@ -83,9 +86,23 @@ def _add_extract(verbs: Any) -> None:
     )
     verb.add_argument("--review", type=Path, metavar="FILE", help="JSONL of doubtful rows, each with its document")
     verb.add_argument("--constraint", choices=("schema", "grounded", "free"), default="schema", help="default: schema")
-    verb.add_argument("--batch", type=int, default=1, metavar="N", help="documents in one pass (default: 1)")
+    _batch_option(verb)
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
     verb.set_defaults(call=_extract)
+
+
+def _backend_option(verb: Any) -> None:
+    verb.add_argument(
+        "--backend", metavar="openai:URL",
+        help="ask a server that speaks as OpenAI's do (vLLM, llama.cpp, Ollama, slmbench serve); its key, where it asks"
+        " for one, is in SLMBENCH_API_KEY",
+    )  # fmt: skip
+
+
+def _batch_option(verb: Any) -> None:
+    verb.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="documents in one pass, or asked at a time (default: 1)"
+    )
 
 
 def _add_label(verbs: Any) -> None:
@@ -132,36 +149,37 @@ def _export(arguments: argparse.Namespace) -> None:
         print(json.dumps(manifest, ensure_ascii=False) if arguments.json else folder)
 
 
-def _bench(arguments: argparse.Namespace) -> None:
+def _bench(arguments: argparse.Namespace) -> int:
     from slmbench.bench import bench, examples_of, lines
     from slmbench.calibrate import calibration
     from slmbench.calibrate import lines as calibrate_lines
-    from slmbench.exported import load_exported
+    from slmbench.remote import open_model
 
-    exported = load_exported(arguments.model)
-    examples = examples_of(exported, arguments.split, arguments.schemas, arguments.rows)
-    told = calibration(exported, examples) if arguments.confidence else {}
+    model = open_model(arguments.model, arguments.backend, task=arguments.task, constraint=arguments.constraint)
+    examples = examples_of(model, arguments.split, arguments.schemas, arguments.rows)
+    told = calibration(model, examples) if arguments.confidence else {}
     result, _ = bench(
-        exported, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
+        model, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
         threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
     said = [*lines(result), *calibrate_lines(told)]
     if told:
         result["confidence"] = told
     print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
+    return 1 if result.get("failed") == result["documents"] else 0
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from slmbench.exported import load_exported
     from slmbench.extract import Asked, extract, schema_of
+    from slmbench.remote import open_model
 
-    exported = load_exported(arguments.model)
+    model = open_model(arguments.model, arguments.backend, constraint=arguments.constraint)
     asked = Asked(
-        schema_of(exported, arguments.schema), arguments.constraint, arguments.explain, arguments.min_confidence,
+        schema_of(model, arguments.schema), arguments.constraint, arguments.explain, arguments.min_confidence,
         arguments.batch, arguments.threads,
     )  # fmt: skip
     counts = extract(
-        exported, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review
+        model, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review
     )
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "documents")
     print(said, file=sys.stderr)

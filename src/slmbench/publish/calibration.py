@@ -12,6 +12,9 @@ NAMES = {"leaf": "values", "document": "documents"}
 
 def calibration_section(export: str, told: Mapping[str, Mapping[str, Any]]) -> Markup:
     """Reliability diagram and risk-coverage curve of one export over the validation split, and their figures."""
+    told = {name: part for name, part in told.items() if part["count"]}
+    if not told:
+        return Markup()
     shares = list(next(iter(told.values()))["right"])
     rows = [
         [
