@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def at(recipe: Recipe, size: str) -> Recipe:
-    """The recipe on so many rows. Raises BadInput where that cannot be said of it."""
+    """The recipe on so many rows; itself, where those are its own. Raises BadInput where that cannot be said of it."""
     found = SIZE.fullmatch(size)
     if found is None:
         raise BadInput(f"{size}: give rows, or rows and epochs as in 1000x4")
@@ -67,11 +67,14 @@ def at(recipe: Recipe, size: str) -> Recipe:
         raise BadInput(f"{recipe.name}: {len(recipe.data.train)} sources of training rows: give a recipe with one")
     source, _ = source_rows(recipe.data.train[0])
     first = replace(recipe.data.tests[0], base=False)
+    train, epochs = (f"{source}:{found[1]}",), int(found[2] or recipe.train.epochs)
+    if (train, epochs) == (recipe.data.train, recipe.train.epochs):
+        return recipe
     return replace(
         recipe,
         name=f"{recipe.name}_{size}",
-        data=replace(recipe.data, train=(f"{source}:{found[1]}",), tests=(first,)),
-        train=replace(recipe.train, epochs=int(found[2] or recipe.train.epochs)),
+        data=replace(recipe.data, train=train, tests=(first,)),
+        train=replace(recipe.train, epochs=epochs),
     )
 
 
