@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from typing import Any
 
@@ -12,9 +13,10 @@ from slmbench.core import BadInput
 from slmbench.data import normalised
 from slmbench.decode.grammar import Grammars, Vocabulary
 from slmbench.schema import canonical, validate
-from slmbench.tasks.edge_intent import DESCRIBED, FEW, NONE, OFFERED, TASK, domain_of, intents
+from slmbench.tasks.edge_intent import DESCRIBED, FEW, MISTYPED, NONE, OFFERED, TASK, domain_of, intents, utterances
 from slmbench.tasks.edge_intent.measures import INVALID, confusion, measures, pairs
 from slmbench.tasks.edge_intent.picture import picture
+from slmbench.tasks.edge_intent.slips import mistyped
 from slmbench.template import prompt_text
 
 STYLES = {"plain", "polite", "terse", "long", "typo", "dictation"}
@@ -31,17 +33,17 @@ def test_every_intent_has_its_share_in_every_style() -> None:
         if split != "few":
             for name in names:
                 assert {e.tags["style"] for e in examples if e.target["intent"] == name} == STYLES
-    assert [e.target["intent"] for e in TASK.load("train_oos")] == [NONE] * 260
+    assert [e.target["intent"] for e in TASK.load("train_oos")] == [NONE] * 968
     large = Counter(e.target["intent"] for e in TASK.load("train_large"))
     assert large.keys() == {*intents(), NONE} and min(large.values()) >= 107 and large[NONE] == 353
-    with pytest.raises(BadInput, match="no split 'dev': take one of train, train_large, train_oos, few"):
+    with pytest.raises(BadInput, match="no split 'dev': take one of train, train_large, train_oos, mistyped, few"):
         TASK.load("dev")
 
 
 def test_no_text_stands_twice() -> None:
     written = ("train", "train_large", "train_oos", "test", "unseen")
     texts = [normalised(e.text) for split in written for e in TASK.load(split)]
-    assert len(texts) == len(set(texts)) == 9323
+    assert len(texts) == len(set(texts)) == 10031
 
 
 def test_train_and_test_share_few_words_and_fewer_turns() -> None:
@@ -52,6 +54,23 @@ def test_train_and_test_share_few_words_and_fewer_turns() -> None:
         words = set(normalised(example.text).split())
         near += any(len(words & other) > 0.6 * len(words | other) for other in train)
     assert near <= 10
+
+
+def test_what_is_mistyped_keeps_its_intent() -> None:
+    known = {
+        normalised(row["text"]): row["intent"]
+        for split in ("train", "train_large", "train_oos")
+        for row in utterances(split)
+    }
+    found = TASK.load("mistyped")
+    assert len(found) == MISTYPED and found == TASK.load("mistyped")
+    assert len({e.id for e in found}) == MISTYPED and {e.tags["style"] for e in found} == {"typo"}
+    changed = [e for e in found if normalised(e.text) not in known]
+    assert len(changed) > 0.7 * MISTYPED
+    assert all(known[normalised(e.text)] == e.target["intent"] for e in found if e not in changed)
+    chance = random.Random(3)
+    assert all(mistyped(text, chance) for text in ("I", "3.50, please!", "Zürich 8:30", "a b c"))
+    assert "3.50" in mistyped("3.50, please!", chance)
 
 
 def test_few_and_described_are_of_train() -> None:

@@ -2,8 +2,9 @@
 
 60 intents in 8 domains and `out_of_scope`, for what is none of them. Utterances are written by hand, those of `test` by
 other hands than those of `train`. Splits: `train` (20 an intent), `train_large` (more, by other hands), `train_oos`
-(more that is out of scope), `few` (5 an intent), `test` (10 an intent); `described` (those of `train` and `train_large`
-under a few intents with their descriptions), `unseen` (10 intents that are in no other split, to be told by theirs).
+(more that is out of scope), `mistyped` (a part of these three with slips of the fingers), `few` (5 an intent), `test`
+(10 an intent); `described` (those of `train` and `train_large` under a few intents with their descriptions), `unseen`
+(10 intents that are in no other split, to be told by theirs).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ OFFERED = (2, 10)
 """Intents that a schema of `described` offers beside `out_of_scope`, at least and at most."""
 DESCRIBED = 4000
 """Rows of `described`."""
+MISTYPED = 2500
+"""Rows of `mistyped`."""
 TOGETHER = (2, 4, 6, 8)
 """Its rows under one schema."""
 WITHOUT = 0.12
@@ -48,14 +51,15 @@ class EdgeIntent(JsonTask):
     """The benchmark as a `Task`."""
 
     name = "edge_intent"
-    names = ("train", LARGE, "train_oos", "few", "described", "test", "unseen")
+    names = ("train", LARGE, "train_oos", "mistyped", "few", "described", "test", "unseen")
 
     def load(self, split: str) -> list[Example]:
         """The examples of a split. Raises BadInput for a split there is none of."""
         self.check(split)
         if split == "described":
             return list(_described())
-        rows = _few(utterances("train")) if split == "few" else utterances(split)
+        made = {"few": lambda: _few(utterances("train")), "mistyped": _mistyped}
+        rows = made[split]() if split in made else utterances(split)
         schema, name = (choice(intents("unseen")), "unseen") if split == "unseen" else (labels(), "labels")
         return [_example(row, name, schema, split) for row in rows]
 
@@ -119,6 +123,18 @@ def _few(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
         if len(chosen) < FEW and row["style"] not in {other["style"] for other in chosen}:
             chosen.append(row)
     return [row for chosen in taken.values() for row in chosen]
+
+
+def _mistyped() -> list[dict[str, str]]:
+    """Rows of what is trained on, other than those that are mistyped already, with slips."""
+    from slmbench.tasks.edge_intent.slips import mistyped
+
+    chance = random.Random(f"{SEED}/mistyped")
+    rows = [row for split in ("train", LARGE, "train_oos") for row in utterances(split) if row["style"] != "typo"]
+    return [
+        {**row, "id": f"mistyped-{i:04d}", "style": "typo", "text": mistyped(row["text"], chance)}
+        for i, row in enumerate(chance.sample(rows, MISTYPED), 1)
+    ]
 
 
 @functools.cache
