@@ -26,7 +26,7 @@ def mistyped(text: str, chance: random.Random) -> str:
     if chance.random() < 0.8:
         text = text.lower()
     if chance.random() < 0.7:
-        text = re.sub(r"[.!?;:']|,(?!\d)", "", text)
+        text = re.sub(r"[.,!?;:'](?!\d)", "", text)
     return _WORD.sub(lambda match: _slipped(match[0], chance), text)
 
 
