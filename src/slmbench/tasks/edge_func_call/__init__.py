@@ -4,7 +4,7 @@
 and with other values. An answer is a list of calls, in the order in which they are asked for: `[]` where no function
 fits or nothing is wanted any more; a call of `ask_user` where a required argument is missing. The `style` of a case
 says what is hard about it (`generate.KINDS`). `train` and `test` are frozen; `train_large` is made when it is asked
-for, out of templates of its own, and `train_large:N` has N cases.
+for, out of templates and values of its own (`train_large.json`), and `train_large:N` has N cases.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 ASK = "ask_user"
+_NAME = {"type": "string", "x-slmbench": {"grounded": False}}
 _ASK: dict[str, Any] = {
     "name": ASK,
     "description": "Ask for required arguments that the user has not given",
     "parameters": {
         "type": "object",
-        "properties": {"missing": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 8}},
+        "properties": {"missing": {"type": "array", "items": _NAME, "minItems": 1, "maxItems": 8}},
         "required": ["missing"],
         "additionalProperties": False,
     },

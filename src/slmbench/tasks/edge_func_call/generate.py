@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,22 @@ from slmbench.tasks.edge_func_call.say import (
 )
 
 VERSION = TASK.version
-# How many of 500 cases are of a kind.
+# How many of 500 cases are of a kind, in the frozen splits.
 KINDS = {
     "single": 60, "choose": 110, "parallel": 80, "none": 70, "missing": 60, "answered": 30, "corrected": 40,
     "corrected_twice": 25, "recovered": 25,
+}  # fmt: skip
+# The same for `train_large`, which has more of what is hard to learn.
+LARGE_KINDS = {
+    "choose": 160, "parallel": 100, "none": 80, "missing": 120, "answered": 30, "corrected": 40, "corrected_twice": 30,
+    "recovered": 30,
 }  # fmt: skip
 SIZES = {"train": 2000, "test": 500}
 """Of the splits that are frozen."""
 LARGE_SIZE = 4000
 TOGETHER = 8
 """Cases of `train_large` that are offered the same."""
-# The part of each list of values that a split draws from: a quarter is common to both.
+# The part of each list of values that a split draws from: a quarter is common to all. `train_large` has more.
 VALUES = {"train": slice(0, 18), LARGE: slice(0, 18), "test": slice(12, 24)}
 Call = dict[str, Any]
 Case = tuple[str, list[str], list[Call]]
@@ -82,6 +87,21 @@ _CHAT = {
         "Count backwards from five.", "Give me advice on how to be happier.", "why is everyone so rude today",
         "Guess what I'm holding in my hand.", "Nothing more, that will do.", "Are cucumbers fruit or vegetable?",
         "My grandmother says hello.", "What rhymes with silver?", "Explain gravity to a child.", "Sorry, wrong window.",
+        "That is just what I needed.", "Great, that sorted it.", "Exactly right, you star.", "wonderful wonderful",
+        "ta very much", "Couldn't have done it better myself.", "Spot on.", "Well, that went smoothly!", "much obliged",
+        "Oh good, I was worried for a moment.", "see you tomorrow then", "Good night, sleep tight.", "hmm", "I see.",
+        "Right you are.", "whatever you say", "Fair enough.", "You must get tired of me.", "Do you have feelings?",
+        "Have you ever made a mistake you regret?", "What would you do if you were me?", "are bats blind",
+        "Is it true that goldfish forget everything?", "Why do we yawn when others do?", "who invented the fork",
+        "What was life like before electricity?", "My uncle thinks computers are a fad. Your view?",
+        "Recite a nursery rhyme for me.", "Hum something cheerful.", "Tell me a riddle.", "What rhymes with month?",
+        "say hello to your makers", "I've had hiccups since breakfast.", "My foot has gone to sleep again.",
+        "It's raining cats and dogs out here.", "the neighbours are shouting at each other", "I burnt my toast.",
+        "Nobody ever laughs at my jokes.", "Is a hot dog a sandwich?", "How many legs has a lobster?",
+        "what does serendipity mean", "Which planet is the largest?", "Was Shakespeare a real person?",
+        "I only wanted to hear your voice.", "Testing, testing, one two three.", "oops, pocket call",
+        "Don't mind me, I'm thinking aloud.", "I forgot what I was going to say.", "You sound different today.",
+        "Can robots be funny?", "What's the longest word you know?", "Give me three reasons to get out of bed.",
     ),
     "test": (
         "That's all for now, cheers.", "hello there", "Were you ever wrong about something?",
@@ -104,10 +124,9 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
     if n is not None and n < 1:
         raise BadInput(f"edge_func_call: {n} rows of {split} were asked for: ask for at least 1")
     wanted = n or SIZES.get(split, LARGE_SIZE)
-    total = sum(KINDS.values())
-    kinds = [kind for kind, share in KINDS.items() for _ in range(-(-share * wanted // total))]
-    if split == LARGE:  # whether one is offered or several is their group's affair
-        kinds = ["choose" if kind == "single" else kind for kind in kinds]
+    shares = LARGE_KINDS if split == LARGE else KINDS
+    total = sum(shares.values())
+    kinds = [kind for kind, share in shares.items() for _ in range(-(-share * wanted // total))]
     random.Random(f"{VERSION}/{split}/kinds").shuffle(kinds)
     seen = {row["text"] for row in build("test")} if split != "test" else set()
     seen = {normalised(text) for text in seen}
@@ -132,6 +151,33 @@ def build(split: str, n: int | None = None) -> list[dict[str, Any]]:
     return rows
 
 
+def functions_of(split: str) -> dict[str, Function]:
+    """Name -> the function with the `templates` of a split, and in its parameters the `values`."""
+    more: dict[str, Any] = {}
+    if split == LARGE:
+        more = json.loads((Path(__file__).parent / "train_large.json").read_text(encoding="utf-8"))
+    found: dict[str, Function] = {}
+    for name, function in functions().items():
+        own = more.get(name, {"templates": function.get(split), "values": {}})
+        parameters = _with_values({"properties": function["parameters"]}, VALUES[split], own["values"])["properties"]
+        found[name] = {**function, "templates": own["templates"], "parameters": parameters}
+    return found
+
+
+def _with_values(schema: Function, part: slice, more: Mapping[str, list[str]], path: str = "") -> dict[str, Any]:
+    """A schema whose `values` are a part of what they were, and more by their dotted path."""
+    changed = dict(schema)
+    if "values" in schema:
+        changed["values"] = [*schema["values"][part], *more.get(path, ())]
+    if "properties" in schema:
+        inner = {
+            key: _with_values(each, part, more, f"{path}.{key}".lstrip("."))
+            for key, each in schema["properties"].items()
+        }
+        changed["properties"] = inner
+    return changed
+
+
 def write(split: str, folder: Path, n: int | None = None) -> Path:
     """Write a split as FOLDER/SPLIT.jsonl and return the file."""
     path = folder / f"{split}.jsonl"
@@ -148,8 +194,8 @@ class Maker:
     """Makes the cases of a split, the functions taking turns."""
 
     def __init__(self, split: str) -> None:
-        self.split, self.values = split, VALUES[split]
-        self.all = functions()
+        self.split = split
+        self.all = functions_of(split)
         self.names = sorted(self.all)
         random.Random(f"{VERSION}/{split}/functions").shuffle(self.names)
         self.offered: list[str] = []
@@ -219,11 +265,11 @@ class Maker:
         for name in absent:
             schema = function["parameters"][name]
             if schema.get("type") == "object":
-                parts = {part: draw(schema["properties"][part], chance, self.values) for part in schema["required"]}
+                parts = {part: draw(schema["properties"][part], chance) for part in schema["required"]}
                 arguments[name] = {**arguments.get(name, {}), **{part: value for part, (value, _) in parts.items()}}
                 answers.append(", ".join(text for _, text in parts.values()))
             else:
-                arguments[name], text = draw(schema, chance, self.values, set(said.surfaces.values()))
+                arguments[name], text = draw(schema, chance, set(said.surfaces.values()))
                 answers.append(text)
         asked = chance.choice(_ASKS).format("; ".join(wanted))
         reply = chance.choice(_ANSWERS).format(" and ".join(answers)) if len(answers) == 1 else ", ".join(answers)
@@ -234,7 +280,7 @@ class Maker:
         function, said, arguments, slots = self._changeable(function, chance, times)
         turns = [said.text]
         for slot in slots:
-            new, text = draw(parameter(function, slot), chance, self.values, set(said.surfaces.values()))
+            new, text = draw(parameter(function, slot), chance, set(said.surfaces.values()))
             _put(arguments, slot, new)
             turns += [chance.choice(_READY), chance.choice(_CORRECTIONS).format(old=said.surfaces[slot], new=text)]
         call = {"name": function["name"], "arguments": arguments}
@@ -242,7 +288,7 @@ class Maker:
 
     def _recovered(self, function: Function, chance: random.Random) -> Case:
         function, said, arguments, (slot,) = self._changeable(function, chance, 1)
-        new, text = draw(parameter(function, slot), chance, self.values, set(said.surfaces.values()))
+        new, text = draw(parameter(function, slot), chance, set(said.surfaces.values()))
         _put(arguments, slot, new)
         turns = (said.text, chance.choice(_FAILURES).format(said.surfaces[slot]), chance.choice(_RETRIES).format(text))
         call = {"name": function["name"], "arguments": arguments}
@@ -250,15 +296,15 @@ class Maker:
 
     def _said(self, function: Function, chance: random.Random) -> Said:
         """A request with all that is required."""
-        return request(function, chance.choice(function[self.split]), chance, self.values)
+        return request(function, chance.choice(function["templates"]), chance)
 
     def _incomplete(self, function: Function, chance: random.Random) -> Said:
         """A request without something that is required."""
-        templates = [t for t in function[self.split] if droppable(function, t)]
+        templates = [t for t in function["templates"] if droppable(function, t)]
         template = chance.choice(templates)
         places = droppable(function, template)
         drop = chance.sample(places, 2 if len(places) > 1 and chance.random() < 0.3 else 1)
-        return request(function, template, chance, self.values, drop)
+        return request(function, template, chance, drop)
 
     def _changeable(
         self, function: Function, chance: random.Random, times: int

@@ -59,9 +59,9 @@ def droppable(function: Function, template: str) -> list[int]:
 
 
 def request(
-    function: Function, template: str, chance: random.Random, values: slice, drop: Sequence[int] = (), rate: float = 0.5
+    function: Function, template: str, chance: random.Random, drop: Sequence[int] = (), rate: float = 0.5
 ) -> Said:
-    """A template said with values drawn from a part of each list; a clause of optional ones is said at `rate`."""
+    """A template said with values drawn at random; a clause of optional ones is said at `rate`."""
     needed, kept = required(function), []
     for i, (may, text) in enumerate(clauses(template)):
         needs = needed & set(slots(text))
@@ -75,7 +75,7 @@ def request(
         if match[2] is not None:
             _put(found, path, json.loads(match[2]))
             return ""
-        value, text = draw(parameter(function, match[1]), chance, values, set(surfaces.values()))
+        value, text = draw(parameter(function, match[1]), chance, set(surfaces.values()))
         _put(found, path, value)
         surfaces[match[1]] = text
         return text
@@ -105,24 +105,22 @@ def missing(function: Function, arguments: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def draw(
-    schema: Mapping[str, Any], chance: random.Random, values: slice, used: set[str] | None = None
-) -> tuple[Any, str]:
+def draw(schema: Mapping[str, Any], chance: random.Random, used: set[str] | None = None) -> tuple[Any, str]:
     """A value of a parameter and a way to say it, other than those `used` where that can be."""
     for _ in range(20):
-        value, text = _draw(schema, chance, values)
+        value, text = _draw(schema, chance)
         if not used or text not in used:
             break
     return value, text
 
 
-def _draw(schema: Mapping[str, Any], chance: random.Random, values: slice) -> tuple[Any, str]:
+def _draw(schema: Mapping[str, Any], chance: random.Random) -> tuple[Any, str]:
     if "enum" in schema:
         value = chance.choice([v for v in schema["enum"] if v != schema.get("default")])
         return value, chance.choice(schema.get("said", {}).get(value) or [value])
     kind = schema.get("type")
     if kind == "array":
-        some = chance.sample(schema["values"][values], chance.randint(1, 3))
+        some = chance.sample(schema["values"], chance.randint(1, 3))
         return some, listed(some)
     if kind == "integer":
         number = chance.randrange(schema["minimum"], schema["maximum"] + 1, schema.get("multipleOf", 1))
@@ -139,7 +137,7 @@ def _draw(schema: Mapping[str, Any], chance: random.Random, values: slice) -> tu
     if schema.get("format") == "time":
         clock = datetime.time(chance.randint(6, 22), chance.choice((0, 0, 15, 30, 30, 45, 10, 50)))
         return clock.isoformat("minutes"), chance.choice((clock.isoformat("minutes"), half_day(clock), in_words(clock)))
-    text = chance.choice(schema["values"][values])
+    text = chance.choice(schema["values"])
     return text, text
 
 
