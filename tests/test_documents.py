@@ -12,7 +12,7 @@ import pytest
 
 from slmbench import documents as module
 from slmbench.core import BadInput
-from slmbench.documents import Document, documents
+from slmbench.documents import Document, documents, parquet_rows, read_unit, units
 
 
 def read(*sources: object, column: str | None = None) -> list[Document]:
@@ -117,6 +117,47 @@ def test_a_broken_table(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(BadInput, match=said):
             read(path)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 100])
+@pytest.mark.parametrize("skip", [0, 1, 9, 15, 40])
+def test_units_hold_every_document_once(tmp_path: Path, most: int, skip: int) -> None:
+    """Files of every kind: what others read of them, unit after unit, is what is read here."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "a.txt").write_text("a letter")
+    (tmp_path / "b.csv").write_bytes(b'\xef\xbb\xbf\nid,text\n1,"one,\n\nand two"\n\n\n2,caf\xe9\n,three\n4\n"","five"')
+    (tmp_path / "c.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "six"}\r\n\n \n{"text"\n{"text": "eight"}\n{"text": ""}')
+    (tmp_path / "d.txt").write_bytes(b"%PDF")
+    (tmp_path / "e.jsonl").write_text("\n")
+    (tmp_path / "f.tsv").write_text("text\n")
+    texts = [f"row {n}" for n in range(9)]
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "g.parquet", row_group_size=4)
+    parquet.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "h.parquet")
+    parquet.write_table(pa.table({"text": texts * 99}), tmp_path / "i.parquet")
+    found = read(tmp_path)
+    cut = list(units([str(tmp_path)], None, most, skip))
+    assert [sum(piece.length for piece in unit) for unit in cut[:-1]] == [most] * (len(cut) - 1)
+    assert [document for unit in cut for document in read_unit(unit, None)] == found[skip:]
+    assert [*read_unit(cut[-1], None)] == found[-sum(piece.length for piece in cut[-1]) :]
+    assert parquet_rows(tmp_path / "i.parquet") == 9 * 99
+
+
+def test_a_file_that_has_changed_is_not_read_as_it_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"text": "one"}\n')
+    (unit,) = units([str(path)], None, 5)
+    path.write_text('{"text": "other"}\n')
+    with pytest.raises(BadInput, match="18 bytes long, and 16 when it was counted"):
+        list(read_unit(unit, None))
+    path.unlink()
+    with pytest.raises(BadInput, match="cannot be read"):
+        list(read_unit(unit, None))
+    for name, content, said in (("r.csv", "", "the file is empty"), ("r.tsv", "a\n", "none of the columns")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(BadInput, match=said):
+            list(units([str(tmp_path / name)], None, 5))
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -172,6 +172,39 @@ def test_tables(model: Path, schema_file: Path, tmp_path: Path, slmbench: Callab
         assert again.code == 0 and out.stat().st_mtime_ns == stamp
 
 
+def test_columns_of_a_table_are_of_one_kind_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written a few rows at a time, so a kind is that of all rows; the text form is JSON."""
+    from pyarrow import parquet
+
+    monkeypatch.setattr(module, "_GROUP", 2)
+    columns: dict[str, tuple[list[Any], str, list[Any]]] = {
+        "flag": ([None, True, False], "bool", [None, True, False]),
+        "count": ([1, None, 2**60], "int64", [1, None, 2**60]),
+        "price": ([1, 2.5, None], "double", [1.0, 2.5, None]),
+        "name": (["ä", None, '"'], "string", ["ä", None, '"']),
+        "none": ([None, None, None], "null", [None, None, None]),
+        "mixed": ([1, "ä", True], "string", ["1", '"ä"', "true"]),
+        "huge": ([2**70, 1, None], "string", [str(2**70), "1", None]),
+        "exact": ([2**60, 0.5, None], "string", [str(2**60), "0.5", None]),
+        "list": ([[1], {"a": "ä"}, None], "string", ["[1]", '{"a": "ä"}', None]),
+    }
+    journal, out = tmp_path / "journal", tmp_path / "out.parquet"
+    rows = [{"id": str(n), "json": {name: given[n] for name, (given, _, _) in columns.items()}} for n in range(3)]
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    schema = {"type": "object", "properties": {name: {} for name in columns}}
+    module._write_table(out, journal, schema)
+    table = parquet.read_table(out)
+    assert table.schema.names == ["id", *columns] and table["id"].to_pylist() == ["0", "1", "2"]
+    for name, (_, kind, expected) in columns.items():
+        assert (str(table.schema.field(name).type), table[name].to_pylist()) == (kind, expected)
+    module._write_table(tmp_path / "out.csv", journal, schema)
+    found = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert found[1]["mixed"] == "ä" and found[0]["huge"] == str(2**70) and found[1]["list"] == '{"a": "ä"}'
+    journal.write_text("")
+    module._write_table(out, journal, schema)
+    assert parquet.read_table(out).num_rows == 0
+
+
 def test_doubtful_rows_go_to_be_looked_at(exported: Exported, tmp_path: Path) -> None:
     source, out, review = mails(tmp_path, 8), tmp_path / "out.jsonl", tmp_path / "review.jsonl"
     plain = module.extract(exported, [str(source)], Asked(SCHEMA, explain=True), out=tmp_path / "all.jsonl")

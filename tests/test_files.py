@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slmbench.core import BadInput, SlmbenchError
-from slmbench.files import Appender, file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
+from slmbench.files import Appender, file_sha256, json_text, open_atomic, read_json, read_jsonl_tolerant, write_atomic
 
 
 def full_disk(descriptor: int) -> None:
@@ -35,6 +35,18 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_file(tmp_path: Path, monkey
     assert caught.value.exit_code == 1
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_is_written_piece_by_piece_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with open_atomic(path) as handle:
+        handle.write(b"one ")
+        handle.write(b"two")
+        assert not path.exists()
+    with pytest.raises(ValueError, match="no"), open_atomic(path) as handle:
+        handle.write(b"three")
+        raise ValueError("no")
+    assert path.read_text() == "one two" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
@@ -65,6 +77,23 @@ def test_a_torn_last_line_is_dropped_and_written_over(tmp_path: Path, torn: byte
     with Appender(path) as log:
         log.append({"id": 4})
     assert read_jsonl_tolerant(path) == [{"id": 1}, {"id": 2}, {"id": 4}]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id": ' + b"3" * 200_000, b'"' + b"4" * 70_000 + b'"\n\xc3'])
+def test_lines_of_any_length_are_told_from_torn_ones(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "samples.jsonl"
+    whole = [{"id": "1" * 100_000}, {"id": 2}, {"id": "3" * 150_000}]
+    with Appender(path) as log:
+        log.extend(whole[:2])
+        log.extend(iter(whole[2:]))
+        log.extend([])
+    with path.open("ab") as handle:
+        handle.write(torn)
+    kept = [*whole, *(["4" * 70_000] if torn.endswith(b"\xc3") else [])]
+    assert read_jsonl_tolerant(path) == kept
+    with Appender(path) as log:
+        log.append(5)
+    assert read_jsonl_tolerant(path) == [*kept, 5]
 
 
 def test_a_broken_line_in_the_middle_is_bad_input(tmp_path: Path) -> None:

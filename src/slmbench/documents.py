@@ -1,7 +1,7 @@
 """Documents in: text files, JSONL, CSV, Parquet, folders of them, or standard input; one at a time and in their order.
 
 What is wrong with one document is said in its place and the next goes on; what is wrong with a whole file (it is not
-there, it has no such column) ends the reading.
+there, it has no such column) ends the reading. Files can be cut into units that others read (`units`, `read_unit`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import importlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from slmbench.core import BadInput
 from slmbench.schema import strict_loads
@@ -43,6 +44,16 @@ class Document:
     error: str = ""
 
 
+class Piece(NamedTuple):
+    """`length` documents of a file of `size` bytes; the first begins at byte `at` (of Parquet: row `at`), in `line`."""
+
+    path: str
+    size: int
+    at: int
+    line: int
+    length: int
+
+
 def documents(sources: Sequence[str], column: str | None = None) -> Iterator[Document]:
     """The documents of files, folders and `-` (standard input), in the order given; folders by name.
 
@@ -69,21 +80,90 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def _file(path: Path, column: str | None) -> Iterator[Document]:
+def units(sources: Sequence[str], column: str | None, most: int, skip: int = 0) -> Iterator[list[Piece]]:
+    """The documents of files and folders behind the first `skip`, `most` at a time: where they are, not what they say.
+
+    Lines and rows are counted and no document is decoded. Raises BadInput as `documents` does.
+    """
+    unit: list[Piece] = []
+    room, place = most, 0
+    for path in itertools.chain.from_iterable(files_of(Path(source)) for source in sources):
+        with _reading(path):
+            size = path.stat().st_size
+            for at, line in _beginnings(path, column):
+                place += 1
+                if place <= skip:
+                    continue
+                if unit and unit[-1].path == str(path):
+                    unit[-1] = unit[-1]._replace(length=unit[-1].length + 1)
+                else:
+                    unit.append(Piece(str(path), size, at, line, 1))
+                room -= 1
+                if not room:
+                    yield unit
+                    unit, room = [], most
+    if unit:
+        yield unit
+
+
+def read_unit(unit: Iterable[Piece], column: str | None) -> Iterator[Document]:
+    """The documents of a unit. Raises BadInput where a file is not the one that was cut, or cannot be read."""
+    for piece in unit:
+        path = Path(piece.path)
+        with _reading(path):
+            here = path.stat().st_size
+        if here != piece.size:
+            raise BadInput(f"{path}: {here:,} bytes long, and {piece.size:,} when it was counted; leave it as it is.")
+        yield from itertools.islice(_file(path, column, piece.at, piece.line), piece.length)
+
+
+def _beginnings(path: Path, column: str | None) -> Iterator[tuple[int, int]]:
+    """Where each document of a file begins: its byte (of Parquet its row), and the number of its line."""
     kind = path.suffix.lower()
+    if kind == ".parquet":
+        file = _parquet_file(path)
+        column_of(str(path), file.schema_arrow.names, column)
+        yield from ((row, 0) for row in range(file.metadata.num_rows))
+    elif kind in _LINES | _TABLES:
+        with path.open("rb") as handle:
+            if kind in _TABLES:
+                rows = _cells(path, handle)
+                _, _, last = _header(path, rows, column)
+                ends = (row.last for row in rows)
+            else:
+                last, ends = 0, (number for number, _ in _lines(handle))
+            at = handle.tell()
+            for end in ends:
+                yield at, last + 1
+                at, last = handle.tell(), end
+    else:
+        yield 0, 1
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say that a file cannot be read. Raises BadInput."""
     try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); give a readable file.") from None
+
+
+def _file(path: Path, column: str | None, at: int = 0, line: int = 1) -> Iterator[Document]:
+    """The documents of a file from the one that begins at byte `at` (of Parquet: row `at`), in line `line`."""
+    kind = path.suffix.lower()
+    with _reading(path):
         if kind == ".parquet":
-            yield from _parquet(path, column)
+            yield from _parquet(path, column, at)
         else:
             with path.open("rb") as handle:
                 if kind in _LINES:
-                    yield from _rows(str(path), handle, column)
+                    handle.seek(at)
+                    yield from _rows(str(path), handle, column, behind=line - 1)
                 elif kind in _TABLES:
-                    yield from _table(path, handle, column)
+                    yield from _table(path, handle, column, at, line)
                 else:
                     yield _whole(str(path), handle)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error}); give a readable file.") from None
 
 
 def _standard_input(column: str | None) -> Iterator[Document]:
@@ -129,9 +209,9 @@ def _sized(name: str, text: str) -> Document:
     return Document(name, text)
 
 
-def _lines(handle: IO[bytes], first: bytes = b"") -> Iterator[tuple[int, bytes | None]]:
-    """(number, line) of every line that is not blank; None for a line that is too long to hold."""
-    number = 0
+def _lines(handle: IO[bytes], first: bytes = b"", behind: int = 0) -> Iterator[tuple[int, bytes | None]]:
+    """(number, line) of every line behind line `behind` that is not blank; None for one that is too long to hold."""
+    number = behind
     while line := first or handle.readline(MOST_BYTES + 1):
         first = b""
         number += 1
@@ -144,9 +224,9 @@ def _lines(handle: IO[bytes], first: bytes = b"") -> Iterator[tuple[int, bytes |
         yield number, None
 
 
-def _rows(name: str, handle: IO[bytes], column: str | None, first: bytes = b"") -> Iterator[Document]:
-    """Lines of JSON objects."""
-    for number, line in _lines(handle, first):
+def _rows(name: str, handle: IO[bytes], column: str | None, first: bytes = b"", behind: int = 0) -> Iterator[Document]:
+    """Lines of JSON objects, behind line `behind`."""
+    for number, line in _lines(handle, first, behind):
         where = f"{name}:{number}"
         if line is None:
             yield Document(where, error=f"{where}: the line is over {MOST_BYTES:,} bytes long.")
@@ -176,12 +256,21 @@ def _of_row(where: str, name: Any, text: Any, column: str) -> Document:
     return Document(id, error=f"{where}: the document is empty.") if found.error else found
 
 
-def _table(path: Path, handle: IO[bytes], column: str | None) -> Iterator[Document]:
-    """A CSV or TSV file with a header. A row that is not UTF-8 is told of; so is one of too many or too few cells."""
+class _Row(NamedTuple):
+    """Cells, the lines they stand in, and whether those are UTF-8."""
+
+    first: int
+    last: int
+    cells: list[str]
+    whole: bool
+
+
+def _cells(path: Path, handle: IO[bytes], behind: int = 0) -> Iterator[_Row]:
+    """The rows of a CSV or TSV file behind line `behind` that are not blank. Raises BadInput for what is no CSV."""
     broken: set[int] = set()
 
     def texts() -> Iterator[str]:
-        for number in itertools.count(1):
+        for number in itertools.count(behind + 1):
             line = handle.readline()
             if not line:
                 return
@@ -192,36 +281,48 @@ def _table(path: Path, handle: IO[bytes], column: str | None) -> Iterator[Docume
                 yield line.decode("utf-8", "replace")
 
     reader = csv.reader(texts(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-    header: list[str] = []
-    chosen = 0
     while True:
-        start = reader.line_num + 1
-        where = f"{path}:{start}"
+        first = behind + reader.line_num + 1
         usual = csv.field_size_limit(MOST_BYTES)  # the process's: others' files keep theirs
         try:
             cells = next(reader, None)
         except csv.Error as error:
             # Behind a quote that is out of place it cannot be said where a row begins.
-            raise BadInput(f"{where}: this is not CSV ({error}); mend the row.") from None
+            raise BadInput(f"{path}:{first}: this is not CSV ({error}); mend the row.") from None
         finally:
             csv.field_size_limit(usual)
         if cells is None:
-            break
-        if not cells:
-            continue
-        if not header:
-            header = [cell.strip() for cell in cells]
-            chosen = header.index(column_of(str(path), header, column))
-            continue
-        if any(number in broken for number in range(start, reader.line_num + 1)):
-            yield Document(where, error=f"{where}: the row is not UTF-8.")
-        elif len(cells) != len(header):
-            yield Document(where, error=f"{where}: {len(cells)} cells under {len(header)} columns.")
-        else:
-            name = cells[header.index("id")] if "id" in header else ""
-            yield _of_row(where, name, cells[chosen], header[chosen])
-    if not header:
+            return
+        last = behind + reader.line_num
+        if cells:
+            yield _Row(first, last, cells, broken.isdisjoint(range(first, last + 1)))
+
+
+def _header(path: Path, rows: Iterator[_Row], column: str | None) -> tuple[list[str], int, int]:
+    """The columns' names, which of them holds the documents, and the last line of them. Raises BadInput without any."""
+    row = next(rows, None)
+    if row is None:
         raise BadInput(f"{path}: the file is empty; give one with a header and rows.")
+    header = [cell.strip() for cell in row.cells]
+    return header, header.index(column_of(str(path), header, column)), row.last
+
+
+def _table(path: Path, handle: IO[bytes], column: str | None, at: int = 0, line: int = 1) -> Iterator[Document]:
+    """A CSV or TSV file with a header. A row that is not UTF-8 is told of; so is one of too many or too few cells."""
+    rows = _cells(path, handle)
+    header, chosen, _ = _header(path, rows, column)
+    if at:
+        handle.seek(at)
+        rows = _cells(path, handle, line - 1)
+    for row in rows:
+        where = f"{path}:{row.first}"
+        if not row.whole:
+            yield Document(where, error=f"{where}: the row is not UTF-8.")
+        elif len(row.cells) != len(header):
+            yield Document(where, error=f"{where}: {len(row.cells)} cells under {len(header)} columns.")
+        else:
+            name = row.cells[header.index("id")] if "id" in header else ""
+            yield _of_row(where, name, row.cells[chosen], header[chosen])
 
 
 def column_of(name: str, columns: Iterable[str], wanted: str | None) -> str:
@@ -234,16 +335,30 @@ def column_of(name: str, columns: Iterable[str], wanted: str | None) -> str:
     raise BadInput(f"{name}: {what} among {', '.join(map(repr, listed))[:200]}; name one with --column.")
 
 
-def _parquet(path: Path, column: str | None) -> Iterator[Document]:
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has. Raises BadInput where it is none."""
+    return int(_parquet_file(path).metadata.num_rows)
+
+
+def _parquet_file(path: Path) -> Any:
+    """A `ParquetFile`. Raises BadInput."""
     parquet = parquet_library()
     try:
-        file = parquet.ParquetFile(path)
+        return parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); write it again.") from None
+
+
+def _parquet(path: Path, column: str | None, at: int = 0) -> Iterator[Document]:
+    """The rows of a Parquet file from row `at` on, the first being 0."""
+    file = _parquet_file(path)
     names = file.schema_arrow.names
     found = column_of(str(path), names, column)
-    number = 0
-    batches = file.iter_batches(BATCH, columns=[found, *(["id"] if "id" in names else [])])
+    ends = list(itertools.accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)))
+    groups = [group for group, end in enumerate(ends) if end > at]
+    number = ends[groups[0] - 1] if groups and groups[0] else 0
+    columns = [found, *(["id"] if "id" in names else [])]
+    batches = file.iter_batches(BATCH, row_groups=groups, columns=columns)
     while True:
         try:
             batch = next(batches, None)
@@ -252,9 +367,13 @@ def _parquet(path: Path, column: str | None) -> Iterator[Document]:
             raise BadInput(f"{path}: damaged behind row {number} ({said}); write it again.") from None
         if batch is None:
             return
+        if number + len(batch) <= at:  # of the same group, and before the documents asked for
+            number += len(batch)
+            continue
         for row in batch.to_pylist():
             number += 1
-            yield _of_row(f"{path}:{number}", row.get("id"), row[found], found)
+            if number > at:
+                yield _of_row(f"{path}:{number}", row.get("id"), row[found], found)
 
 
 def parquet_library() -> Any:

@@ -1,7 +1,8 @@
 """Documents in, rows out: the verb `extract`.
 
 Every document gives one row in the order of the documents, in a file that only grows: what a killed process wrote
-stands, and the same command goes on behind it. Tables (CSV, Parquet) are made of that file when all is read.
+stands, and the same command goes on behind it. Tables (CSV, Parquet) are made of that file when all is read. Rows come
+from an engine, this process (`Extractor`) or many (`engine_ray`), and nothing else depends on which.
 """
 
 from __future__ import annotations
@@ -9,25 +10,37 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from slmbench.confidence import curves_of, leaf_likelihoods
 from slmbench.core import MOST_TOKENS, Backend, BadInput, Completion, Example, Model, Request
 from slmbench.decode.loop import Decoder
-from slmbench.documents import STDIN, Document, documents, files_of, parquet_library
+from slmbench.documents import STDIN, Document, documents, files_of, parquet_library, parquet_rows
 from slmbench.explain import pointer, sources
-from slmbench.files import Appender, json_text, read_json, read_jsonl_tolerant, write_atomic
+from slmbench.files import Appender, json_text, open_atomic, read_json, stream_jsonl_tolerant, write_atomic
 from slmbench.progress import progress, say
 from slmbench.schema import check_extractable, load_schema, properties_of, strict_loads, validate
 
 _TABLES = frozenset({".csv", ".parquet"})
+_GROUP = 2**14
+"""Rows of a Parquet file that are in memory at a time."""
+_TYPES = {
+    frozenset(): "null", frozenset({"bool"}): "bool_", frozenset({"text"}): "string",
+    frozenset({"short"}): "int64", frozenset({"long"}): "int64", frozenset({"short", "long"}): "int64",
+    frozenset({"float"}): "float64", frozenset({"short", "float"}): "float64",
+}  # fmt: skip
+"""What a Parquet column is by the kinds of its values; anything else is JSON in text."""
 Row = dict[str, Any]
+Judged = tuple[Row, bool]
+"""A row and whether it is doubtful; then it has the text of its document."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,22 @@ class Asked:
         return self.explain or self.min_confidence is not None
 
 
+class Engine(Protocol):
+    """Where rows come from."""
+
+    model: Model
+    asked: Asked
+
+    def answers(self, inputs: Sequence[str], column: str | None, done: int) -> Iterator[Sequence[Judged]]:
+        """The rows of all documents behind the first `done`, in their order, as many at a time as there are."""
+        ...
+
+
+Opener = Callable[[Model, Asked], Engine]
+
+
 class Extractor:
-    """A loaded model that turns documents into rows under one schema."""
+    """A loaded model that turns documents into rows under one schema, one after the other."""
 
     def __init__(self, model: Model, asked: Asked, backend: Backend | None = None) -> None:
         """`backend` is one of the model that has been loaded already."""
@@ -69,6 +96,26 @@ class Extractor:
                 continue
             for completion in self.backend.generate([request]):
                 yield self.row(document, completion)
+
+    def answers(self, inputs: Sequence[str], column: str | None, done: int) -> Iterator[Sequence[Judged]]:
+        """The rows of all documents behind the first `done`, in their order."""
+        for judged in self.judged(itertools.islice(documents(inputs, column), done, None)):
+            yield [judged]
+
+    def judged(self, found: Iterable[Document]) -> Iterator[Judged]:
+        """The rows of documents, and which of them a person is to look at."""
+        texts: deque[str] = deque()
+        least = self.asked.min_confidence
+
+        def kept() -> Iterator[Document]:
+            for document in found:
+                texts.append(document.text)
+                yield document
+
+        for row in self.rows(kept()):
+            text, sure = texts.popleft(), row.get("confidence")
+            doubtful = least is not None and "error" not in row and (sure is None or sure < least)
+            yield ({**row, "text": text} if doubtful else row), doubtful
 
     def _at_once(self, found: Iterable[Document]) -> Iterator[Row]:
         """The same where answers end in any order."""
@@ -165,11 +212,12 @@ def schema_of(model: Model, path: Path | None) -> Mapping[str, Any]:
 
 def extract(
     model: Model, inputs: Sequence[str], asked: Asked, *, column: str | None = None, out: Path | None = None,
-    review: Path | None = None,
+    review: Path | None = None, engine: Opener = Extractor,
 ) -> dict[str, int]:  # fmt: skip
     """The `extract` verb: rows to standard output or into files; {documents, failed, doubtful} of them.
 
-    Raises BadInput for files that are not there or hold something else, and for settings that do not go together.
+    Raises BadInput for files that are not there or hold something else, and for settings that do not go together;
+    SlmbenchError where the engine cannot go on.
     """
     if (asked.min_confidence is None) != (review is None):
         raise BadInput("--min-confidence and --review go together: how sure, and where the doubtful rows go.")
@@ -185,21 +233,21 @@ def extract(
     for source in inputs:  # before the model is loaded
         if source != STDIN:
             files_of(Path(source))
-    extractor = Extractor(model, asked)
-    return to_file(extractor, inputs, column, out, review) if out else to_stream(extractor, inputs, column)
+    opened = engine(model, asked)
+    return to_file(opened, inputs, column, out, review) if out else to_stream(opened, inputs, column)
 
 
-def to_stream(extractor: Extractor, inputs: Sequence[str], column: str | None) -> dict[str, int]:
+def to_stream(engine: Engine, inputs: Sequence[str], column: str | None) -> dict[str, int]:
     """Rows to standard output as they come."""
     count = failed = 0
-    for row in extractor.rows(documents(inputs, column)):
+    for row, _ in itertools.chain.from_iterable(engine.answers(inputs, column, 0)):
         count, failed = count + 1, failed + ("error" in row)
         print(json.dumps(row, ensure_ascii=False), flush=True)
     return {"documents": count, "failed": failed, "doubtful": 0}
 
 
 def to_file(
-    extractor: Extractor, inputs: Sequence[str], column: str | None, out: Path, review: Path | None = None
+    engine: Engine, inputs: Sequence[str], column: str | None, out: Path, review: Path | None = None
 ) -> dict[str, int]:
     """Rows into a file, doubtful ones into another.
 
@@ -211,68 +259,63 @@ def to_file(
     journal = out.with_name(f".{out.name}.rows.jsonl") if out.suffix.lower() in _TABLES else out
     if out.suffix.lower() == ".parquet":
         parquet_library()
-    cursor, made_of = out.with_name(f".{out.name}.cursor.json"), _made_of(extractor, inputs, column, review)
+    cursor, made_of = out.with_name(f".{out.name}.cursor.json"), _made_of(engine, inputs, column, review)
     done, finished = _earlier(out, journal, review, cursor, made_of)
     if not finished:
         cursor.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(cursor, json_text({"made_of": made_of, "finished": False}))
-        _append(extractor, inputs, column, journal, review, done)
+        _append(engine, inputs, column, journal, review, done)
         if journal != out:
-            _write_table(out, [row for row in read_jsonl_tolerant(journal)], extractor.asked.schema)
+            _write_table(out, journal, engine.asked.schema)
         write_atomic(cursor, json_text({"made_of": made_of, "finished": True}))
-    written = read_jsonl_tolerant(journal)
-    doubtful = len(read_jsonl_tolerant(review)) if review else 0
-    failed = sum("error" in row for row in written)
-    return {"documents": len(written) + doubtful, "failed": failed, "doubtful": doubtful}
+    (sure, failed), (doubtful, _) = _counted(journal), _counted(review)
+    return {"documents": sure + doubtful, "failed": failed, "doubtful": doubtful}
+
+
+def _counted(path: Path | None) -> tuple[int, int]:
+    """How many rows a file has, and how many of them have failed."""
+    count = failed = 0
+    for row in stream_jsonl_tolerant(path) if path else ():
+        count, failed = count + 1, failed + ("error" in row)
+    return count, failed
 
 
 def _append(
-    extractor: Extractor, inputs: Sequence[str], column: str | None, journal: Path, review: Path | None, done: int
+    engine: Engine, inputs: Sequence[str], column: str | None, journal: Path, review: Path | None, done: int
 ) -> None:
     """Every document behind the first `done`, a row each."""
-    total = _count(inputs)
-    least = extractor.asked.min_confidence
     with ExitStack() as stack:
         rows = stack.enter_context(Appender(journal))
-        doubts = stack.enter_context(Appender(review)) if review else None
-        advance = stack.enter_context(progress("extract", total, "documents", done))
-        texts: list[str] = []
-
-        def left() -> Iterator[Document]:
-            for place, document in enumerate(documents(inputs, column)):
-                if place >= done:
-                    texts.append(document.text)
-                    yield document
-
-        for row in extractor.rows(left()):
-            text = texts.pop(0)
-            sure = row.get("confidence")
-            if doubts and least is not None and "error" not in row and (sure is None or sure < least):
-                doubts.append({**row, "text": text})
-            else:
-                rows.append(row)
-            advance(1, "")
+        doubts = stack.enter_context(Appender(review)) if review else rows
+        advance = stack.enter_context(progress("extract", _count(inputs), "documents", done))
+        for together in engine.answers(inputs, column, done):
+            # The cursor is the lines of both files, so a row is on the disk before the next goes into the other file.
+            for doubtful, run in itertools.groupby(together, key=lambda judged: judged[1]):
+                (doubts if doubtful else rows).extend(row for row, _ in run)
+            advance(len(together), "")
 
 
 def _count(inputs: Sequence[str]) -> int:
-    """About how many documents there are: lines of files of rows, else files. For the progress alone."""
+    """About how many documents there are: lines or rows of files of rows, else files. For the progress alone."""
     total = 0
     for source in inputs:
         for path in files_of(Path(source)):
             if path.suffix.lower() in {".jsonl", ".ndjson", ".csv", ".tsv"}:
                 with path.open("rb") as handle:
                     total += sum(1 for line in handle if line.strip())
+            elif path.suffix.lower() == ".parquet":
+                total += parquet_rows(path)
             else:
                 total += 1
     return total
 
 
-def _made_of(extractor: Extractor, inputs: Sequence[str], column: str | None, review: Path | None) -> Row:
+def _made_of(engine: Engine, inputs: Sequence[str], column: str | None, review: Path | None) -> Row:
     """What decides the rows: with anything else, they are others."""
-    asked = extractor.asked
+    asked = engine.asked
     files = [[str(path), path.stat().st_size] for source in inputs for path in files_of(Path(source))]
     return {
-        "documents": files, "column": column, "model": extractor.model.identity, "schema": asked.schema,
+        "documents": files, "column": column, "model": engine.model.identity, "schema": asked.schema,
         "constraint": asked.constraint, "explain": asked.explain, "min_confidence": asked.min_confidence,
         "review": str(review) if review else None,
     }  # fmt: skip
@@ -292,42 +335,73 @@ def _earlier(out: Path, journal: Path, review: Path | None, cursor: Path, made_o
         raise BadInput(
             f"{out}: it was begun with other {changed[0]}; give another file, or delete it and {cursor.name}."
         )
-    done = len(read_jsonl_tolerant(journal)) + (len(read_jsonl_tolerant(review)) if review else 0)
+    done = _counted(journal)[0] + _counted(review)[0]
     finished = bool(found.get("finished")) and out.exists()
     if done and not finished:
         say(f"extract   going on behind {done} documents")
     return done, finished
 
 
-def _write_table(path: Path, rows: Sequence[Row], schema: Mapping[str, Any]) -> None:
-    """Rows as a table: the id, a column for each property (objects and lists as JSON), confidence, and what failed."""
+def _write_table(path: Path, journal: Path, schema: Mapping[str, Any]) -> None:
+    """Rows as a table: the id, a column for each property (objects and lists as JSON), confidence, and what failed.
+
+    The journal is read twice, first for the columns and what they hold, so that no more than a few rows are in memory.
+    """
     names = list(properties_of(schema, schema)) or ["value"]
-    extra = [key for key in ("confidence", "error") if any(key in row for row in rows)]
+    extra = [key for key in ("confidence", "error") if any(key in row for row in stream_jsonl_tolerant(journal))]
     head = ["id", *names, *extra]
-    lines = []
-    for row in rows:
-        value = row.get("json")
-        cells = value if isinstance(value, dict) else {"value": value}
-        lines.append([row["id"], *(_cell(cells.get(name)) for name in names), *(row.get(key) for key in extra)])
-    if path.suffix.lower() == ".csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([head, *lines])
-        write_atomic(path, text.getvalue())
-        return
-    parquet = parquet_library()
-    columns = {name: _column([line[i] for line in lines]) for i, name in enumerate(head)}
-    sink = io.BytesIO()
-    parquet.write_table(importlib.import_module("pyarrow").table(columns), sink)
-    write_atomic(path, sink.getvalue())
+
+    def lines() -> Iterator[list[Any]]:
+        for row in stream_jsonl_tolerant(journal):
+            value = row.get("json")
+            cells = value if isinstance(value, dict) else {"value": value}
+            yield [row["id"], *(_cell(cells.get(name)) for name in names), *(row.get(key) for key in extra)]
+
+    with open_atomic(path) as handle:
+        if path.suffix.lower() == ".csv":
+            text = io.TextIOWrapper(handle, encoding="utf-8", newline="")
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(head)
+            writer.writerows(lines())
+            text.detach()
+        else:
+            _write_parquet(handle, head, lines)
+
+
+def _write_parquet(handle: BinaryIO, head: Sequence[str], lines: Callable[[], Iterator[list[Any]]]) -> None:
+    """Columns of one kind each, which Parquet needs: as text where values are of several."""
+    parquet, arrow = parquet_library(), importlib.import_module("pyarrow")
+    kinds: list[set[str]] = [set() for _ in head]
+    for line in lines():
+        for found, value in zip(kinds, line, strict=True):
+            found.add(_kind(value))
+    types = [_TYPES.get(frozenset(found - {"null"}), "mixed") for found in kinds]
+    places = {name: place for place, name in enumerate(head)}
+    fields = [
+        (name, arrow.string() if types[i] == "mixed" else getattr(arrow, types[i])()) for name, i in places.items()
+    ]
+    left = lines()
+    with parquet.ParquetWriter(handle, arrow.schema(fields)) as writer:
+        while some := list(itertools.islice(left, _GROUP)):
+            columns = {
+                name: [_as_text(line[i]) if types[i] == "mixed" else line[i] for line in some]
+                for name, i in places.items()
+            }
+            writer.write_table(arrow.table(columns, schema=writer.schema))
 
 
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def _column(values: list[Any]) -> list[Any]:
-    """Values of one kind, which Parquet needs: all as text where they are of several."""
-    kinds = {
-        bool if isinstance(v, bool) else float if isinstance(v, int | float) else str for v in values if v is not None
-    }
-    return values if len(kinds) <= 1 else [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
+def _as_text(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _kind(value: Any) -> str:
+    """What a column has to be for a value of a cell."""
+    if isinstance(value, bool | None):
+        return "null" if value is None else "bool"
+    if isinstance(value, int):
+        return "short" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "mixed"
+    return "float" if isinstance(value, float) else "text"

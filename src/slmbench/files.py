@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -28,13 +28,19 @@ def write_atomic(path: Path, data: bytes | str, *, keep: Path | None = None) -> 
     What was at `path` before goes to `keep` where that is given. Makes missing parent folders. Raises SlmbenchError,
     and leaves what was at `path` as it was, when the disk is full or the place cannot be written.
     """
-    content = data.encode("utf-8") if isinstance(data, str) else data
+    with open_atomic(path, keep=keep) as handle:
+        handle.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path, *, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece; nothing changes at `path` where the block fails."""
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             with temporary.open("xb") as handle:
-                handle.write(content)
+                yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
             if keep and path.exists():
@@ -59,16 +65,20 @@ class Appender:
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle: BinaryIO = path.open("a+b")
-            self._handle.seek(0)
-            whole = _whole_length(self._handle.read())
+            whole = _whole_size(self._handle)
             self._handle.truncate(whole)
             self._handle.seek(whole)
 
     def append(self, value: Any) -> None:
         """Write one line. Raises SlmbenchError when the disk is full; the lines before it stay."""
-        line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        self.extend([value])
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Write a line for each and wait for the disk once. Raises as `append`; a kill leaves the first so many."""
+        lines = (json.dumps(v, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for v in values)
+        content = "".join(lines).encode("utf-8")
         with write_errors(self.path):
-            self._handle.write(line.encode("utf-8"))
+            self._handle.write(content)
             self._handle.flush()
             os.fsync(self._handle.fileno())
 
@@ -91,23 +101,32 @@ def read_jsonl_tolerant(path: Path) -> list[Any]:
 
     Raises BadInput when a line other than the last is broken: that is damage, not an interrupted write.
     """
+    return list(stream_jsonl_tolerant(path))
+
+
+def stream_jsonl_tolerant(path: Path) -> Iterator[Any]:
+    """The same, one at a time."""
     try:
-        content = path.read_bytes()
+        handle = path.open("rb")
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}): give a readable file") from error
-    values: list[Any] = []
-    for number, line in enumerate(content[: _whole_length(content)].split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            values.append(json.loads(line))
-        except ValueError as error:
-            raise BadInput(
-                f"{path}:{number}: this line is damaged ({error}): delete the line to go on without it"
-            ) from error
-    return values
+    with handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.endswith(b"\n"):
+                return
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                if not next(handle, b"").endswith(b"\n"):
+                    return
+                raise BadInput(
+                    f"{path}:{number}: this line is damaged ({error}): delete the line to go on without it"
+                ) from error
+            yield value
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -146,6 +165,17 @@ def write_errors(path: Path) -> Iterator[None]:
         raise SlmbenchError(
             f"{path}: cannot be written ({reason}): choose another place or change its rights"
         ) from error
+
+
+def _whole_size(handle: BinaryIO) -> int:
+    """The number of leading bytes of a file that are whole lines; as much of its end is read as says so."""
+    size, span = handle.seek(0, os.SEEK_END), 2**16
+    while True:
+        start = handle.seek(max(0, size - span))
+        content = handle.read()
+        if not start or content.count(b"\n") > 1:  # so that the last line is there from its beginning
+            return start + _whole_length(content)
+        span *= 2
 
 
 def _whole_length(content: bytes) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmbench.commands import json_option
 from slmbench.core import BadInput
+
+if TYPE_CHECKING:
+    from slmbench.extract import Opener
 
 
 def add(verbs: Any) -> None:
@@ -88,6 +92,14 @@ def _add_extract(verbs: Any) -> None:
     verb.add_argument("--constraint", choices=("schema", "grounded", "free"), default="schema", help="default: schema")
     _batch_option(verb)
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="ray: many workers, on this machine or on the cluster that RAY_ADDRESS names; all of them must see files"
+        " and model under the same path (default: local, this process)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--workers", type=int, metavar="N", help="of ray, each with a model of its own (default: cores / threads)"
+    )
     verb.set_defaults(call=_extract)
 
 
@@ -179,11 +191,24 @@ def _extract(arguments: argparse.Namespace) -> int:
         arguments.batch, arguments.threads,
     )  # fmt: skip
     counts = extract(
-        model, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review
-    )
+        model, arguments.documents, asked, column=arguments.column, out=arguments.out, review=arguments.review,
+        engine=_engine(arguments.engine, arguments.workers),
+    )  # fmt: skip
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "documents")
     print(said, file=sys.stderr)
     return 1 if counts["failed"] and counts["failed"] == counts["documents"] else 0
+
+
+def _engine(name: str, workers: int | None) -> Opener:
+    """Where rows come from. Raises BadInput for workers where there is one process."""
+    from slmbench.engine_ray import RayEngine
+    from slmbench.extract import Extractor
+
+    if name == "ray":
+        return functools.partial(RayEngine, workers=workers)
+    if workers is not None:
+        raise BadInput("--workers: this process is the only one; they are of --engine ray.")
+    return Extractor
 
 
 def _label(arguments: argparse.Namespace) -> None:
