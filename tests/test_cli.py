@@ -16,7 +16,7 @@ ROW = {"id": "a", "schema_id": "s", "text": "Size 1", "target": '{"n":1}'}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 VERBS = (
     *("models", "data", "preflight", "train", "evaluate", "run", "compare", "card", "report", "show", "publish"),
-    *("runs", "status", "watch", "logs", "stop", "plan"),
+    *("runs", "status", "watch", "logs", "stop", "plan", "verify"),
 )
 
 
@@ -220,14 +220,13 @@ def test_build_writes_the_frozen_files_byte_for_byte(tmp_path: Path, slmbench: C
     assert "no split 'tset'" in slmbench("data", "build", "edge_json", "--split", "tset").sentence
 
 
-@pytest.mark.parametrize("verb", ["show", "card", "report", "compare", "publish"])
+@pytest.mark.parametrize("verb", ["show", "card", "report", "compare", "publish", "verify"])
 @pytest.mark.parametrize("content", ['{"a": 1}', "[]", "{", '{"name": "x", "tests": {}}'])
 def test_a_record_that_is_none_is_one_sentence(
     verb: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slmbench: Callable[..., Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("record.json", "results.json"):
-        (tmp_path / name).write_text(content)
+    (tmp_path / "record.json").write_text(content)
     said = slmbench(verb, tmp_path)
     assert said.code == 2
     assert ".json: not " in said.sentence

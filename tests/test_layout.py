@@ -20,7 +20,8 @@ LAYERS = (
     ("commands",),
     ("api", "label", "serve"),
     ("serving",),
-    ("export", "extract", "new"),
+    ("engine_ray",),
+    ("export", "extract", "new", "verify"),
     ("calibrate",),
     ("bench",),
     ("forms", "smooth"),
@@ -60,7 +61,7 @@ LAYERS = (
     ("progress",),
     ("core",),
 )
-HEAVY = {"torch", "transformers", "peft", "accelerate"}
+HEAVY = {"torch", "transformers", "peft", "accelerate", "ray"}
 # The modules that nothing imports before it needs them, so they may import torch at their top.
 TORCH = {"train", "llama", "packing", "padded", "kernels", "backends/hf", "backends/eager"}
 
@@ -117,7 +118,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not set(loaded.split()) & {*HEAVY, "numpy", "yaml", "rich", "jsonschema", "huggingface_hub", "faker"}
 
 
-@pytest.mark.parametrize("verb", ["data check", "data split", "models", "compare", "show", "runs"])
+@pytest.mark.parametrize("verb", ["data check", "data split", "models", "compare", "show", "runs", "verify"])
 def test_light_verbs_never_load_torch(verb: str, tmp_path: Path) -> None:
     rows = [{"id": str(n), "schema_id": "s", "text": f"Size {n}", "target": f'{{"n":{n}}}'} for n in (1, 2)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

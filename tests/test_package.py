@@ -118,6 +118,7 @@ def test_the_readme_shows_the_verbs() -> None:
     shown = {command.split()[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
     verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract", "new", "label", "synth"}
+    verbs |= {"publish", "verify"}
     assert verbs <= shown
 
 

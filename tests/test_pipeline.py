@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from slmbench import memory, models, pipeline
 from slmbench.core import BadInput, load_task
 from slmbench.files import read_jsonl_tolerant
 from slmbench.metrics import METRICS, PROPORTIONS
+from slmbench.publish import load_record, load_samples, write_result
+from slmbench.runs import code_hash
 
 TIMES = ("first_token_s", "total_s")
 UNTIMED = ("base/exam.jsonl", "tuned/exam.jsonl", "tuned/exam.timed.jsonl")
@@ -42,7 +45,7 @@ def adapter(folder: Path) -> bytes:
 
 def test_a_run_leaves_everything(finished: Path) -> None:
     names = {
-        "recipe.yaml", "state.json", "plan.json", "record.json", "results.json", "training_metadata.json",
+        "recipe.yaml", "state.json", "plan.json", "record.json", "record.samples.jsonl.gz", "training_metadata.json",
         "README.md", "report.html", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
         "adapter_best/adapter_config.json", "adapter_best/adapter_model.safetensors", "tokenizer/tokenizer.json",
         "train/history.jsonl", "hardware.jsonl", *UNTIMED,
@@ -55,7 +58,10 @@ def test_a_run_leaves_everything(finished: Path) -> None:
 
 def test_the_record_says_what_was_done(finished: Path, tiny: Any, encoded: list[Any]) -> None:
     record = json.loads((finished / "record.json").read_text())
-    assert record["weights"]["sha256"] == tiny.sha256
+    hashes = record["hashes"]
+    assert (hashes["weights"], hashes["tokenizer"]) == (tiny.sha256, tiny.tokenizer_sha256)
+    assert hashes["adapter"] == hashlib.sha256(adapter(finished)).hexdigest()
+    assert hashes["code"] == code_hash() and set(hashes["data"]) == set(record["data"])
     assert set(record["metrics"]) == set(record["base"]) == set(METRICS)
     for name, figure in record["metrics"].items():
         assert figure["n"] == 6
@@ -71,8 +77,8 @@ def test_the_record_says_what_was_done(finished: Path, tiny: Any, encoded: list[
     metadata = json.loads((finished / "training_metadata.json").read_text())
     assert metadata["recipe"]["train"]["epochs"] == 2
     assert metadata["machine"]["versions"]["torch"]
-    results = json.loads((finished / "results.json").read_text())
-    assert [s["id"] for s in results["samples"]["exam"]["tuned"]] == [
+    assert metadata["hashes"] == hashes
+    assert [s["id"] for s in load_samples(finished, record)["exam"]["tuned"]] == [
         json.loads(line)["id"] for line in Path(record["recipe"]["data"]["tests"][0]["split"]).read_text().splitlines()
     ]
 
@@ -302,8 +308,10 @@ def test_compare_is_paired(finished: Path, run_copy: Path, slmbench: Callable[..
 
 
 def test_compare_refuses_other_rows(finished: Path, run_copy: Path, slmbench: Callable[..., Any]) -> None:
-    path = run_copy / "tuned" / "exam.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    record = load_record(run_copy)
+    samples = load_samples(run_copy, record)
+    less = {"exam": {**samples["exam"], "tuned": samples["exam"]["tuned"][1:]}}
+    write_result(run_copy / "record.json", record, less)
     said = slmbench("compare", finished, run_copy)
     assert said.code == 2
     assert "not taken on the same documents (only in the first:" in said.sentence
@@ -318,8 +326,22 @@ def test_publish_copies_results_and_writes_the_table(
     readme.write_text("a\n<!-- results:begin -->\n<!-- results:end -->\nb\n")
     said = slmbench("publish", finished, "--results", tmp_path / "results", "--readme", readme)
     assert said.code == 0
-    assert (tmp_path / "results" / "tiny.json").is_file()
+    for published, own in (("tiny.json", "record.json"), ("tiny.samples.jsonl.gz", "record.samples.jsonl.gz")):
+        assert (tmp_path / "results" / published).read_bytes() == (finished / own).read_bytes()
     assert "| **tiny** | exam (plain, free) |" in readme.read_text()
+    same = slmbench("compare", finished, tmp_path / "results" / "tiny.json")
+    assert same.code == 0 and "6 documents, paired" in same.out
+
+
+def test_a_result_that_is_not_what_its_samples_give_is_not_published(
+    run_copy: Path, tmp_path: Path, slmbench: Callable[..., Any]
+) -> None:
+    record = load_record(run_copy)
+    record["tests"]["exam"]["metrics"]["json_exact"]["k"] += 1
+    write_result(run_copy / "record.json", record, load_samples(run_copy, record))
+    said = slmbench("publish", run_copy, "--results", tmp_path / "results", "--readme", tmp_path / "README.md")
+    assert said.code == 1 and "tests.exam.metrics.json_exact.k: stored " in said.sentence
+    assert not (tmp_path / "results").exists()
 
 
 # ---- what is refused

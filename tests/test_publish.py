@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import gzip
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -13,7 +15,6 @@ import pytest
 import yaml
 
 from slmbench import publish
-from slmbench.compare import compare
 from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, score_output
 from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
@@ -53,7 +54,7 @@ def sample(example: Example, output: str, **more: Any) -> dict[str, Any]:
         "total_s": 0.5,
         "batch": 1,
         "constraint": "free",
-        "score": asdict(score_output(example.target, SCHEMA, output, "stop")),
+        "score": json.loads(json.dumps(asdict(score_output(example.target, SCHEMA, output, "stop")))),
         **more,
     }
 
@@ -79,16 +80,17 @@ def record(**more: Any) -> dict[str, Any]:
         "recipe": {"name": "edge-json", "task": "edge_json", "train": {"epochs": 3, "learning_rate": 0.001}},
         "machine": {"cpu": "Example CPU", "cores": 2},
         "weights": {"name": "smollm2-135m", "hub_id": "HuggingFaceTB/SmolLM2-135M", "license": "apache-2.0"},
-        "adapter": {"sha256": "ab" * 32, "parameters": 4884480},
-        "data": {"train": {"sha256": "cd" * 32, "rows": 503}},
-        "prompt": {"style": "plain", "sha256": "ef" * 32},
-        "tests": {
-            "test": publish.split_record("plain", TUNED, BASE, compare(BASE, TUNED)),
-            "test_styles": publish.split_record("plain", TUNED),
-        },
+        "adapter": {"parameters": 4884480},
+        "data": {"train": {"rows": 503}},
+        "prompt": {"style": "plain"},
+        "tests": {name: publish.split_record("plain", stages) for name, stages in SAMPLES.items()},
         "training": {"updates": 2, "final_loss": 1.0, "validation_losses": [1.2]},
         "seconds": {"base": 10.0, "train": 1234.5, "tuned": 8.0},
         "peak_memory_gib": 3.21,
+        "hashes": {
+            **dict.fromkeys(("recipe", "weights", "tokenizer", "adapter"), "ab" * 32),
+            **{"data": {"train": "cd" * 32}, "prompt": {"plain": "ef" * 32}, "code": None},
+        },
     }
     return publish.build_record(**{**made, **more})
 
@@ -135,13 +137,13 @@ def test_record_has_the_headline_figures_and_is_json() -> None:
 def test_latency_comes_from_the_timed_samples() -> None:
     timed = [sample(EXAMPLES[0], "{}", total_s=3.0)]
     batched = [{**row, "batch": 8, "first_token_s": None} for row in TUNED]
-    latency = publish.split_record("plain", batched, timed=timed)["latency"]
+    latency = publish.split_record("plain", {"tuned": batched, "timed": timed})["latency"]
     assert (latency["n"], latency["p50_s"], latency["output_tokens"]) == (1, 3.0, 42)
 
 
 def test_constraints_are_never_mixed() -> None:
     with pytest.raises(BadInput, match="free, grammar cannot share a row"):
-        publish.split_record("plain", TUNED, [{**row, "constraint": "grammar"} for row in BASE])
+        publish.split_record("plain", {"tuned": TUNED, "base": [{**row, "constraint": "grammar"} for row in BASE]})
 
 
 def test_report_is_one_escaped_file() -> None:
@@ -217,8 +219,9 @@ def test_long_lines_are_thinned(count: int, left: int) -> None:
 
 
 def test_report_without_base_or_training() -> None:
-    alone = record(tests={"test": publish.split_record("schema", [{**r, "batch": 4} for r in TUNED])}, training={})
-    page = publish.report(alone, {"test": {"tuned": [{**r, "batch": 4} for r in TUNED]}}, {}, [])
+    stages = {"tuned": [{**r, "batch": 4} for r in TUNED]}
+    alone = record(tests={"test": publish.split_record("schema", stages)}, training={})
+    page = publish.report(alone, {"test": stages}, {}, [])
     assert "base not evaluated" in " ".join(Tree(page).text)
 
 
@@ -258,7 +261,8 @@ def test_card_has_metadata_figures_and_a_snippet_that_compiles() -> None:
     assert (meta["base_model"], meta["license"]) == ("HuggingFaceTB/SmolLM2-135M", "apache-2.0")
     assert (meta["pipeline_tag"], meta["library_name"]) == ("text-generation", "peft")
     assert [result["dataset"]["split"] for result in meta["model-index"][0]["results"]] == ["test", "test_styles"]
-    assert "33.3 % (2/6; " in body and "cd" * 32 in body and "4,884,480" in body and "train.epochs" in body
+    for part in ("33.3 % (2/6; ", "cd" * 32, "4,884,480", "train.epochs", f"| adapter | `{'ab' * 32}` |"):
+        assert part in body
     assert "<script>" not in body
     code = re.search(r"```python\n(.*?)```", body, re.DOTALL)
     assert code is not None
@@ -267,7 +271,7 @@ def test_card_has_metadata_figures_and_a_snippet_that_compiles() -> None:
 
 
 def test_card_of_a_schema_prompt_and_of_unknown_licence() -> None:
-    text = publish.card(record(prompt={"style": "schema", "sha256": "00"}, weights={"name": "folder"}))
+    text = publish.card(record(prompt={"style": "schema"}, weights={"name": "folder"}))
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
     ast.parse(code[1])
@@ -276,9 +280,9 @@ def test_card_of_a_schema_prompt_and_of_unknown_licence() -> None:
 
 
 def published(folder: Path, **changes: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    path = folder / "edge-json.json"
-    path.write_text(json.dumps({**RECORD, "samples": SAMPLES, **changes}), encoding="utf-8")
+    made = {**RECORD, **changes}
+    path = folder / f"{made['name']}.json"
+    assert publish.write_result(path, made, SAMPLES) == publish.load_record(path)
     return path
 
 
@@ -290,8 +294,7 @@ def test_readme_table_and_its_place(tmp_path: Path) -> None:
     ]
     assert len(table.splitlines()) == 2 + 3
     # The base that another model is measured against is shown once.
-    twin = json.dumps({**RECORD, "name": "twin", "samples": SAMPLES})
-    (tmp_path / "results" / "twin.json").write_text(twin, encoding="utf-8")
+    published(tmp_path / "results", name="twin")
     table = publish.readme_table(tmp_path / "results")
     assert len(table.splitlines()) == 2 + 5
     readme = tmp_path / "README.md"
@@ -304,23 +307,66 @@ def test_readme_table_and_its_place(tmp_path: Path) -> None:
         publish.update_readme(readme)
 
 
-def test_results_that_are_not_their_samples_are_refused(tmp_path: Path) -> None:
-    better = json.loads(json.dumps(RECORD))
-    better["tests"]["test"]["metrics"]["json_exact"]["k"] += 1
-    published(tmp_path, tests=better["tests"])
-    with pytest.raises(BadInput, match="test, tuned: json_exact is not what its samples give"):
+def test_a_result_is_a_record_to_be_read_and_its_samples_packed(tmp_path: Path) -> None:
+    path = published(tmp_path)
+    text, packed = path.read_text(encoding="utf-8"), publish.samples_path(path).read_bytes()
+    assert text.startswith('{\n "name": "edge-json",\n') and NASTY not in text
+    made = json.loads(text)
+    assert made["samples"] == {"rows": 18} and made["hashes"]["samples"] == hashlib.sha256(packed).hexdigest()
+    lines = [json.loads(line) for line in gzip.decompress(packed).decode().splitlines()]
+    assert len(lines) == 18 and lines[6] == {"test": "test", "stage": "base", **BASE[0]}
+    assert publish.load_samples(path, made) == SAMPLES
+    # No time and no name in the header: another file of the same samples has the same bytes.
+    again = published(tmp_path / "elsewhere", name="other")
+    assert publish.samples_path(again).read_bytes() == packed
+    assert packed[3] == 0 and packed[4:8] == bytes(4)
+
+
+def rewritten(path: Path, change: Callable[[str], str]) -> None:
+    """The samples beside a record, changed, and its hash with them."""
+    content = gzip.compress(change(gzip.decompress(path.read_bytes()).decode()).encode())
+    path.write_bytes(content)
+    record = path.with_name("edge-json.json")
+    made = json.loads(record.read_text())
+    made["hashes"]["samples"] = hashlib.sha256(content).hexdigest()
+    record.write_text(json.dumps(made))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text.replace("}\n", "\n", 1), r"gz:1: not JSON"),
+        (lambda text: text.replace('"stage":"base"', '"stage":"bass"', 1), "gz:7: there is no stage bass"),
+        (lambda text: text.replace('"batch":1', '"batch":true', 1), "gz:1: not a sample, batch is missing or of anot"),
+        (lambda text: "[]\n" + text, "gz:1: not a sample, test is missing"),
+        (lambda text: "", "gz:1: not JSON"),
+    ],
+)
+def test_a_file_that_is_none_of_samples_is_refused(change: Callable[[str], str], sentence: str, tmp_path: Path) -> None:
+    path = published(tmp_path)
+    rewritten(publish.samples_path(path), change)
+    with pytest.raises(BadInput, match=sentence):
+        publish.load_samples(path, publish.load_record(path))
+
+
+def test_results_without_their_samples_are_refused(tmp_path: Path) -> None:
+    beside = publish.samples_path(published(tmp_path))
+    content = beside.read_bytes()
+    beside.write_bytes(gzip.compress(gzip.decompress(content)))
+    with pytest.raises(BadInput, match=r"edge-json\.samples\.jsonl\.gz: not the samples of the record beside it"):
         publish.load_results(tmp_path)
-    forged = json.loads(json.dumps(SAMPLES))
-    forged["test"]["tuned"][3]["score"]["exact"] = True
-    published(tmp_path, samples=forged)
-    with pytest.raises(BadInput, match="row-3: `exact` is not what its output scores"):
+    beside.unlink()
+    with pytest.raises(BadInput, match=r"edge-json\.samples\.jsonl\.gz: there is no such file"):
         publish.load_results(tmp_path)
-    published(tmp_path).write_text('{"name":1}', encoding="utf-8")
-    with pytest.raises(BadInput, match="created is missing"):
-        publish.load_results(tmp_path)
-    published(tmp_path).write_text("{", encoding="utf-8")
-    with pytest.raises(BadInput, match="not JSON"):
-        publish.load_results(tmp_path)
+    for text, sentence in (
+        ('{"name":1}', "created is missing"),
+        (json.dumps({**RECORD, "hashes": {}}), "hashes.recipe is missing"),
+        (json.dumps({**RECORD, "tests": []}), "tests is no object"),
+        ("{", "not readable as JSON"),
+    ):
+        published(tmp_path).write_text(text, encoding="utf-8")
+        with pytest.raises(BadInput, match=sentence):
+            publish.load_results(tmp_path)
 
 
 def test_the_readme_of_this_project_follows_from_its_results() -> None:
@@ -330,27 +376,22 @@ def test_the_readme_of_this_project_follows_from_its_results() -> None:
     assert shown.strip() == publish.readme_table(ROOT / "results")
 
 
-def test_a_tasks_own_measures_are_shown_and_recomputed(tmp_path: Path) -> None:
+def test_a_tasks_own_measures_are_shown(tmp_path: Path) -> None:
     task = load_task("edge_intent")
     examples = task.load("test")[:700:70]
     base = [sample(e, NASTY) for e in examples]
     tuned = [sample(e, json.dumps(e.target)) for e in examples]
-    test = publish.split_record("schema", tuned, base, compare(base, tuned), None, task)
+    samples = {"test": {"tuned": tuned, "base": base}}
+    test = publish.split_record("schema", samples["test"], task)
     weights = {**RECORD["weights"], "origin": "here"}
-    made = record(recipe={"task": "edge_intent"}, weights=weights, tests={"test": test}) | {
-        "samples": {"test": {"tuned": tuned, "base": base}}
-    }
+    made = record(recipe={"task": "edge_intent"}, weights=weights, tests={"test": test})
     assert test["measures"]["macro_f1"]["value"] == 1 and test["base_measures"]["invalid_label"]["k"] == len(examples)
-    (tmp_path / "a.json").write_text(json.dumps(made))
+    publish.write_result(tmp_path / "a.json", made, samples)
     table = publish.readme_table(tmp_path)
     assert "| edge-json | test (schema, free) | macro-F1 | 0.000 (0.000–0.000) | 1.000 (1.000–1.000) |" in table
     for text in (
         publish.card(made),
-        publish.report(made, made["samples"], {"test": examples}, []),
+        publish.report(made, samples, {"test": examples}, []),
         publish.summary(made),
     ):
         assert "macro-F1" in text and "invalid label" in text
-    made["tests"]["test"]["measures"]["macro_f1"]["k"] -= 1
-    (tmp_path / "a.json").write_text(json.dumps(made))
-    with pytest.raises(BadInput, match="test, tuned: macro_f1 is not what its samples give"):
-        publish.readme_table(tmp_path)

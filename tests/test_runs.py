@@ -15,7 +15,7 @@ import pytest
 
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.monitor import read_lines
-from slmbench.runs import Run, Stopped, check_stop, holder
+from slmbench.runs import Run, Stopped, check_stop, code_hash, holder
 
 
 def test_a_stage_is_done_when_it_ended_well(tmp_path: Path) -> None:
@@ -31,6 +31,41 @@ def test_a_stage_is_done_when_it_ended_well(tmp_path: Path) -> None:
     assert again.done("train")
     assert 100 <= again.seconds()["train"] < 101
     assert again.state["unfinished"] == {}
+
+
+def test_the_code_at_work_is_kept_by_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path / "r", {"recipe": "me"})
+    for name, code in (("base", "a"), ("train", "a"), ("tuned", "b")):
+        monkeypatch.setattr("slmbench.runs.code_hash", lambda code=code: code)
+        with run.stage(name):
+            pass
+    run = Run(tmp_path / "r", {"recipe": "me"})
+    assert run.code(["base", "train"]) == "a"
+    assert run.code(["train", "tuned"]) is None  # not one
+    assert run.code(["base", "other"]) is None  # not known
+    with pytest.raises(KeyboardInterrupt), run.stage("half"):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("slmbench.runs.code_hash", lambda: "c")
+    with run.stage("half"):
+        pass
+    assert run.state["code"]["half"] == ["b", "c"] and run.code(["half"]) is None
+    run.state["unfinished"]["old"] = 3.0  # by a process that kept no hash
+    with run.stage("old"):
+        pass
+    assert run.code(["old"]) is None
+
+
+def test_the_hash_of_the_code_is_that_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slmbench.runs.SOURCE", tmp_path)
+
+    def hashed(**files: str) -> str:
+        for name, text in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+        return code_hash.__wrapped__()
+
+    first = hashed(a_py="1", b_c="2")
+    assert hashed(notes_txt="x", a_pyc="x") == first == hashed()
+    assert len({first, hashed(a_py="2"), hashed(c_h="")}) == 3
 
 
 def test_notes_and_files_are_kept(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from slmbench.files import file_sha256, json_text, read_json, write_atomic
 from slmbench.metrics import Sample
 from slmbench.pipeline import Plan, make_plan, rewrite_report
 from slmbench.progress import say
+from slmbench.publish import samples_path
 from slmbench.smooth import STRENGTHS, largest_inputs, smoothed
 from slmbench.template import prompt_hash
 from slmbench.weights import ANEW
@@ -82,7 +83,7 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
             manifest |= calibrate(Exported(Path(partial), manifest), plan.validation.examples)
             _publish(Path(partial), manifest, folder)
         done.append((folder, manifest))
-    if out is None and (run / "results.json").is_file():
+    if out is None and samples_path(run / "record.json").is_file():
         rewrite_report(run)
     return done
 

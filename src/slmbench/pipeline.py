@@ -23,7 +23,17 @@ from slmbench.files import file_sha256, json_text, read_json, read_jsonl_toleran
 from slmbench.metrics import LABELS, Sample, shown, summarize
 from slmbench.monitor import read_lines, summary
 from slmbench.progress import say
-from slmbench.publish import build_record, card, check_record, report, split_record, update_readme
+from slmbench.publish import (
+    build_record,
+    card,
+    load_record,
+    load_samples,
+    report,
+    split_record,
+    value_sha256,
+    write_result,
+)
+from slmbench.publish.stored import FINISHED
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
 from slmbench.trackers import Trackers, check
@@ -33,14 +43,12 @@ if TYPE_CHECKING:
     from slmbench.forecast import Forecast
     from slmbench.train import Trainer
 
-FINISHED = "give the folder of a run that has ended, or give its own command again"
-
 
 @dataclass(frozen=True)
 class Split:
     """Examples and their token ids, in one order; `skipped` were over the length limit and left out, as asked.
 
-    `task` is the one whose split they are, None for a file's.
+    `task` is the one that scores them, for a test set.
     """
 
     examples: list[Example]
@@ -93,18 +101,13 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
     say(f"base      {base.name}: {base.origin}, {base.parameters / 1e6:.0f} M parameters, sha256 {base.sha256[:12]}")
     tokenizer = models.load_tokenizer(base)
     task = load_task(recipe.task)
-    examples = [e for source in recipe.data.train for e in load_examples(recipe, task, source, recipe.data.limit)]
-    held: list[Example] = []
-    if recipe.data.validation:
-        examples, held = train_validation(examples, recipe.data.validation, recipe.seed)
+    examples, held = training_examples(recipe, task)
     train = encoded_split(recipe, tokenizer, examples, recipe.prompt, "train")
     validation = encoded_split(recipe, tokenizer, held, recipe.prompt, "validation")
     tests = {}
     for test in recipe.data.tests:
-        rows = load_examples(recipe, task, test.split, recipe.data.limit and recipe.data.limit // 3)
-        found = find_split(task, test.split)
-        split = encoded_split(recipe, tokenizer, rows, test.prompt, test.name)
-        tests[test.name] = replace(split, task=found[0]) if found else split
+        split = encoded_split(recipe, tokenizer, asked_examples(recipe, task, test), test.prompt, test.name)
+        tests[test.name] = replace(split, task=task_of(task, test))
     parts = {"train": train, "validation": validation, **tests}
     for name, part in parts.items():
         tokens = sum(len(row.ids) for row in part.encoded)
@@ -113,6 +116,25 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
     facts = {name: part.facts() for name, part in parts.items()}
     run = Run(runs / recipe.name, {"recipe": recipe.to_dict(), "base": base.sha256, "data": facts})
     return Plan(recipe, base, tokenizer, task, train, validation, tests, run, tuple(track), memory_limit)
+
+
+def training_examples(recipe: Recipe, task: Task) -> tuple[list[Example], list[Example]]:
+    """What is trained on and what is held back of it, rows over the length limit among them. Raises BadInput."""
+    examples = [e for source in recipe.data.train for e in load_examples(recipe, task, source, recipe.data.limit)]
+    if not recipe.data.validation:
+        return examples, []
+    return train_validation(examples, recipe.data.validation, recipe.seed)
+
+
+def asked_examples(recipe: Recipe, task: Task, test: Test) -> list[Example]:
+    """The rows of a test set, as many as the recipe takes. Raises BadInput."""
+    return load_examples(recipe, task, test.split, recipe.data.limit and recipe.data.limit // 3)
+
+
+def task_of(task: Task, test: Test) -> Task:
+    """The task whose split a test set is; the recipe's own, `task`, for a file."""
+    found = find_split(task, test.split)
+    return found[0] if found else task
 
 
 def load_examples(recipe: Recipe, task: Task, source: str, limit: int | None) -> list[Example]:
@@ -293,52 +315,53 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
     run = plan.run
     samples = {name: in_order(samples_of(run.folder, name), plan.tests[name]) for name in plan.tests}
     tests = {
-        name: split_record(
-            plan.test(name).prompt,
-            parts["tuned"],
-            parts.get("base"),
-            compare(parts["base"], parts["tuned"]) if "base" in parts else None,
-            parts.get("timed"),
-            plan.tests[name].task or plan.task,
-        )
+        name: split_record(plan.test(name).prompt, parts, plan.tests[name].task or plan.task)
         for name, parts in samples.items()
     }
-    training = run.state["training"]
+    training, weights = run.state["training"], plan.base.facts()
+    data = {"train": plan.train, "validation": plan.validation, **plan.tests}
+    facts = {name: part.facts() for name, part in data.items() if part.examples}
+    styles = {plan.recipe.prompt, *(test.prompt for test in plan.recipe.data.tests)}
+    hashes = {
+        "recipe": value_sha256(plan.recipe.to_dict()),
+        "data": {name: part.pop("sha256") for name, part in facts.items()},
+        "prompt": {style: prompt_hash(style) for style in sorted(styles)},
+        "weights": weights.pop("sha256"),
+        "tokenizer": weights.pop("tokenizer_sha256"),
+        "adapter": file_sha256(run.folder / "adapter" / "adapter_model.safetensors"),
+        "code": run.code(stage for stage in run.state["stages"] if stage != "preflight"),
+    }
     record = build_record(
         name=plan.recipe.name,
         created=run.state.get("created") or now(),
         recipe=plan.recipe.to_dict(),
         machine=memory.machine(),
-        weights=plan.base.facts(),
-        adapter={
-            "sha256": file_sha256(run.folder / "adapter" / "adapter_model.safetensors"),
-            "parameters": training["trainable_parameters"],
-        },
-        data={
-            name: part.facts()
-            for name, part in {"train": plan.train, "validation": plan.validation, **plan.tests}.items()
-            if part.examples
-        },
-        prompt={"style": plan.recipe.prompt, "sha256": prompt_hash(plan.recipe.prompt)},
+        weights=weights,
+        adapter={"parameters": training["trainable_parameters"]},
+        data=facts,
+        prompt={"style": plan.recipe.prompt},
         tests=tests,
         training=training,
         seconds=run.seconds(),
         peak_memory_gib=run.state.get("peak_memory_gib"),
+        hashes=hashes,
     )
     record["evaluation"] = {"precision": memory.precision(plan.recipe.evaluate.precision)}
     record["hardware"] = summary(run.folder / "hardware.jsonl")
     run.note("created", record["created"])
     examples = {name: split.examples for name, split in plan.tests.items()}
     history = read_jsonl_tolerant(run.folder / "train" / "history.jsonl")
-    run.write("record.json", json_text(record))
-    run.write("results.json", json_text({**record, "samples": samples}, indent=None))
+    record = write_result(run.folder / "record.json", record, samples)
     run.write("training_metadata.json", json_text({key: record[key] for key in METADATA}))
     run.write("README.md", card(record))
     run.write("report.html", report(record, samples, examples, history, read_lines(run.folder / "hardware.jsonl")))
     return record
 
 
-METADATA = ("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt", "training")
+METADATA = (
+    *("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt", "training"),
+    "hashes",
+)
 
 
 def in_order(parts: Mapping[str, list[Sample]], split: Split) -> dict[str, list[Sample]]:
@@ -400,50 +423,43 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
 
 def rewrite_report(folder: Path) -> Path:
     """The `report` verb: the report of a finished run, anew from its stored samples."""
-    record = load_with_samples(folder)
+    record = load_record(folder)
+    samples = load_samples(folder, record)
     history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
-    recipe = recipe_of(record["recipe"], str(folder / "results.json"))
+    recipe = recipe_of(record["recipe"], str(folder / "record.json"))
     task = load_task(recipe.task)
-    examples = {test.name: load_examples(recipe, task, test.split, None) for test in recipe.data.tests}
+    examples = {test.name: asked_examples(recipe, task, test) for test in recipe.data.tests}
     hardware = read_lines(folder / "hardware.jsonl")
     calibration = {
         path.parent.name: read_json(path, FINISHED).get("calibration")
         for path in sorted(folder.glob("export/*/manifest.json"))
     }
-    page = report(record, record["samples"], examples, history, hardware, calibration)
+    page = report(record, samples, examples, history, hardware, calibration)
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
 
 
 def compare_runs(folders: Sequence[Path], split: str | None) -> tuple[tuple[str, str], dict[str, Any]]:
-    """The `compare` verb: the tuned samples of two runs, or base and tuned of one; (names, comparison)."""
+    """The `compare` verb: the tuned samples of two results, or base and tuned of one; (names, comparison).
+
+    Each is a run's folder or a file of `results/`.
+    """
     if len(folders) > 2:
         raise BadInput(f"compare takes one or two runs, not {len(folders)}.")
     records = [load_record(folder) for folder in folders]
+    samples = [load_samples(folder, record) for folder, record in zip(folders, records, strict=True)]
     name = split or next(iter(records[0]["tests"]))
-    kinds = [(folders[0], "base"), (folders[0], "tuned")] if len(folders) == 1 else [(f, "tuned") for f in folders]
+    kinds = [(0, "base"), (0, "tuned")] if len(folders) == 1 else [(0, "tuned"), (1, "tuned")]
     sides = []
-    for folder, kind in kinds:
-        found = samples_of(folder, name)
+    for i, kind in kinds:
+        found = samples[i].get(name, {})
         if kind not in found:
             raise BadInput(
-                f"{folder}: no {kind} samples of {name}; give a --split of {', '.join(records[0]['tests'])}."
+                f"{folders[i]}: no {kind} samples of {name}; give a --split of {', '.join(records[0]['tests'])}."
             )
         sides.append(found[kind])
     names = ("base", "tuned") if len(folders) == 1 else (records[0]["name"], records[1]["name"])
     return names, compare(*sides)
-
-
-def publish_runs(folders: Sequence[Path], results: Path, readme: Path) -> list[str]:
-    """The `publish` verb: copy each run's results, then write the README's table anew from all of them."""
-    lines = []
-    for folder in folders:
-        record = load_with_samples(folder)
-        write_atomic(results / f"{record['name']}.json", json_text(record, indent=None))
-        lines.append(f"{results / record['name']}.json")
-    if update_readme(readme, results):
-        lines.append(f"{readme}: table written anew")
-    return lines
 
 
 def build_data(task: str, split: str | None, rows: int | None, out: Path | None) -> list[str]:
@@ -454,18 +470,3 @@ def build_data(task: str, split: str | None, rows: int | None, out: Path | None)
     generate = importlib.import_module(f"slmbench.tasks.{task}.generate")
     folder = out or Path("data") / task
     return [str(generate.write(name, folder, rows)) for name in ([split] if split else generate.SIZES)]
-
-
-def load_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished run's folder, or a file of `results/`. Raises BadInput where there is none."""
-    path = folder / "record.json" if folder.is_dir() else folder
-    return check_record(read_json(path, FINISHED), str(path))
-
-
-def load_with_samples(folder: Path) -> dict[str, Any]:
-    """The record of a finished run's folder with all its samples. Raises BadInput where there is none."""
-    path = folder / "results.json"
-    record = check_record(read_json(path, FINISHED), str(path))
-    if "samples" not in record:
-        raise BadInput(f"{path}: holds no samples: {FINISHED}")
-    return record

@@ -8,18 +8,20 @@ runs/NAME/
   train/history.jsonl  train/checkpoint.safetensors and the one before it
   hardware.jsonl  tensorboard/        the machine beside the run; the updates for TensorBoard
   adapter/  adapter_best/  tokenizer/ what a user loads: the last, and the best by validation
-  record.json  report.html  README.md training_metadata.json  results.json
+  record.json  record.samples.jsonl.gz  report.html  README.md  training_metadata.json
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,14 @@ from typing import Any
 import psutil
 
 from slmbench.core import BadInput, SlmbenchError
-from slmbench.files import json_text, read_json, write_atomic, write_errors
+from slmbench.files import file_sha256, json_text, read_json, write_atomic, write_errors
 from slmbench.monitor import Monitor
 
 SAME_START_SECONDS = 2.0
 """Two readings of one process's start differ by less: the system counts it from a boot time that it may correct."""
+
+SOURCE = Path(__file__).parent
+SOURCES = (".py", ".c", ".h")
 
 stopping = threading.Event()
 """Set by the first SIGTERM while a run's folder is held; `check_stop` looks at it."""
@@ -45,6 +50,14 @@ def check_stop() -> None:
     """Raise Stopped where the run was asked to stop: called where everything before is on the disk."""
     if stopping.is_set():
         raise Stopped("stopped at your wish; the same command goes on from there.")
+
+
+@functools.cache
+def code_hash() -> str:
+    """The SHA-256 of the package's own source: name and hash of each file, by name; as it was when first asked for."""
+    files = sorted(path for path in SOURCE.rglob("*") if path.suffix in SOURCES)
+    lines = (f"{path.relative_to(SOURCE).as_posix()} {file_sha256(path)}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @contextmanager
@@ -100,7 +113,8 @@ class Run:
     """The folder `runs/NAME` of one recipe. Two processes may not write to it at once.
 
     `state` is what state.json holds: `made_of`; `stages` that are done and `unfinished` ones, with their seconds;
-    `stage`, the one at work {name, started, total}; `ended` {how, why}, None while a process holds the folder; notes.
+    `stage`, the one at work {name, started, total}; `code`, the hashes of the code that was at work, by stage; `ended`
+    {how, why}, None while a process holds the folder; notes.
 
     Args:
         folder: where it is or will be.
@@ -130,6 +144,10 @@ class Run:
         check_stop()
         started = time.monotonic()
         before = self.state.setdefault("unfinished", {}).get(name, 0.0)
+        # What an earlier process of an unfinished stage was made of is not known where it did not say so.
+        codes = self.state.setdefault("code", {}).setdefault(name, [None] if before else [])
+        if code_hash() not in codes:
+            codes.append(code_hash())
         self.note("stage", {"name": name, "started": round(time.time(), 1), "total": total})
         try:
             with Monitor(self.folder / "hardware.jsonl", name):
@@ -145,6 +163,11 @@ class Run:
     def seconds(self) -> dict[str, float]:
         """Wall seconds by stage."""
         return {name: stage["seconds"] for name, stage in self.state["stages"].items()}
+
+    def code(self, stages: Iterable[str]) -> str | None:
+        """The hash of the code that did all of these; None where it is not known, or was not one."""
+        found = {code for stage in stages for code in self.state.get("code", {}).get(stage, [None])}
+        return found.pop() if len(found) == 1 else None
 
     def note(self, key: str, value: Any) -> None:
         """Keep a value in the state."""

@@ -58,11 +58,34 @@ def _add_run_verbs(verbs: Any) -> None:
     compare.add_argument("--split", help="the test set (default: the first)")
     json_option(compare)
     compare.set_defaults(call=_compare)
+    _add_verify(verbs)
     publish = verbs.add_parser("publish", help="put runs into results/ and write the README's table anew")
     publish.add_argument("run", type=Path, nargs="*", help="folders of finished runs")
     publish.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     publish.add_argument("--readme", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
     publish.set_defaults(call=_publish)
+
+
+def _add_verify(verbs: Any) -> None:
+    verify = verbs.add_parser(
+        "verify",
+        help="every figure of a result anew from its stored answers; exit code 1 where anything differs",
+        description="Every figure of a result anew, from its stored answers and the data. Exit code 1 where anything "
+        "differs.",
+    )
+    verify.add_argument(
+        "result", type=Path, nargs="+", help="a file of results/, a folder of them, or the folder of a finished run"
+    )
+    verify.add_argument(
+        "--training-data", action="store_true", help="make what was trained on again as well, and compare its hash"
+    )
+    verify.add_argument(
+        "--rerun", type=Path, metavar="RUN", help="answer a part of each test set again: a run's folder, or an export"
+    )
+    verify.add_argument("--rows", type=int, metavar="N", help="of each test set (default: a tenth)")
+    verify.add_argument("--seed", type=int, default=42, metavar="N", help="draws the rows (default: 42)")
+    json_option(verify)
+    verify.set_defaults(call=_verify)
 
 
 def _runs(arguments: argparse.Namespace) -> None:
@@ -98,20 +121,14 @@ def _stop(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from slmbench.pipeline import load_record
+    from slmbench.publish import load_record, summary
 
     record = load_record(arguments.run)
-    if arguments.json:
-        print(json.dumps({k: v for k, v in record.items() if k != "samples"}, ensure_ascii=False, indent=1))
-        return
-    from slmbench.publish import summary
-
-    print(summary(record))
+    print(json.dumps(record, ensure_ascii=False, indent=1) if arguments.json else summary(record))
 
 
 def _card(arguments: argparse.Namespace) -> None:
-    from slmbench.pipeline import load_record
-    from slmbench.publish import card
+    from slmbench.publish import card, load_record
 
     print(card(load_record(arguments.run)), end="")
 
@@ -130,8 +147,24 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(json.dumps(comparison, ensure_ascii=False, indent=1) if arguments.json else table(comparison, *names))
 
 
+def _verify(arguments: argparse.Namespace) -> int:
+    from slmbench.verify import verify_all
+
+    verdicts = []
+    for verdict in verify_all(
+        arguments.result, training=arguments.training_data, rerun=arguments.rerun, rows=arguments.rows,
+        seed=arguments.seed,
+    ):  # fmt: skip
+        verdicts.append(verdict)
+        if not arguments.json:
+            print(*verdict.lines(), sep="\n", flush=True)
+    if arguments.json:
+        print(json.dumps([verdict.to_json() for verdict in verdicts], ensure_ascii=False, indent=1))
+    return int(not all(verdict.ok for verdict in verdicts))
+
+
 def _publish(arguments: argparse.Namespace) -> None:
-    from slmbench.pipeline import publish_runs
+    from slmbench.verify import publish_runs
 
     for line in publish_runs(arguments.run, arguments.results, arguments.readme):
         print(line)

@@ -146,7 +146,9 @@ def training(record: Record) -> str:
 
 def provenance(record: Record) -> str:
     """Hashes of what went in and came out."""
-    rows = [[name, plain(part.get("rows")), f"`{part['sha256']}`"] for name, part in record["data"].items()]
+    hashes = dict(record["hashes"])
+    data = hashes.pop("data")
+    rows = [[name, plain(part.get("rows")), f"`{data.get(name)}`"] for name, part in record["data"].items()]
     weights = [[key, plain(value)] for key, value in record["weights"].items()]
     made = [[key, plain(value)] for key, value in (*record["adapter"].items(), *flattened(record["prompt"], "prompt "))]
     return "\n\n".join(
@@ -156,6 +158,8 @@ def provenance(record: Record) -> str:
             "## Weights really used",
             markdown_table(["base", ""], weights),
             markdown_table(["adapter", ""], made),
+            "## Hashes",
+            markdown_table(["SHA-256 of", ""], [[key, f"`{value}`"] for key, value in flattened(hashes)]),
         )
     )
 

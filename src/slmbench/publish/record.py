@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from slmbench import __version__
-from slmbench.core import BadInput, Task, load_task
-from slmbench.metrics import SLICE_KEYS, Sample, latency, score_output, slices, summarize
-from slmbench.schema import strict_loads
+from slmbench.compare import compare
+from slmbench.core import BadInput, Task
+from slmbench.metrics import SLICE_KEYS, Sample, latency, slices, summarize
 
 Record = dict[str, Any]
-# Splits -> stages ("tuned", "base", and "timed" for those that the adapter answered one at a time) -> samples.
 SamplesBySplit = Mapping[str, Mapping[str, Sequence[Sample]]]
-
-
+"""Test sets -> stages -> samples."""
+STAGES = ("tuned", "base", "timed", "base_timed")
+"""Whose answers: the adapter's, the base's, and of either those that were written one at a time for their time."""
 KEYS = (
     *("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt"),
-    *("metrics", "base", "tests", "training", "seconds", "peak_memory_gib"),
+    *("metrics", "base", "tests", "training", "seconds", "peak_memory_gib", "hashes"),
 )
+HASHES = ("recipe", "data", "prompt", "weights", "tokenizer", "adapter", "code")
+"""What a record hashes before it is written with its samples, whose hash is added then, and its own."""
 
 
 def check_record(value: Any, where: str) -> Record:
     """`value` if it has all that a record has. Raises BadInput, naming `where`, if it is something else."""
     missing = [key for key in KEYS if not isinstance(value, dict) or key not in value]
     if missing:
-        raise BadInput(f"{where}: not a run's record, {missing[0]} is missing; publish the run again.")
+        raise BadInput(f"{where}: not a run's record, {missing[0]} is missing; give the run's own command again.")
     record: Record = value
+    for key in ("recipe", "data", "tests", "hashes"):
+        if not isinstance(record[key], dict):
+            raise BadInput(f"{where}: not a run's record, {key} is no object; give the run's own command again.")
+    if missing := [key for key in HASHES if key not in record["hashes"]]:
+        raise BadInput(f"{where}: not a run's record, hashes.{missing[0]} is missing; give its own command again.")
     return record
+
+
+def value_sha256(value: Any) -> str:
+    """The SHA-256 of a JSON value, in whichever order its keys stand."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def seal(record: Record) -> str:
+    """The SHA-256 of everything in a record but this hash: a slip in what no sample gives shows too."""
+    hashes = {name: value for name, value in record["hashes"].items() if name != "record"}
+    return value_sha256({**record, "hashes": hashes})
 
 
 def build_record(
@@ -46,12 +65,13 @@ def build_record(
     training: Mapping[str, Any],
     seconds: Mapping[str, float],
     peak_memory_gib: float | None,
+    hashes: Mapping[str, Any],
 ) -> Record:
     """The record, with the first test split's figures at the top: `metrics` of the tuned and `base` of the base model.
 
-    `created` is ISO 8601; `weights` is {name, source, sha256, revision} and, where known, {hub_id, license}; `tests`
-    maps the test splits, the headline one first, to their `split_record`; `seconds` are by stage. All values must be
-    JSON.
+    `created` is ISO 8601; `weights` is {name, source, revision, origin} and, where known, {hub_id, license}; `tests`
+    maps the test splits, the headline one first, to their `split_record`; `seconds` are by stage; `hashes` are those of
+    `HASHES`, None for one that is not known. All values must be JSON. Raises BadInput without tests.
     """
     if not tests:
         raise BadInput(f"run {name} has no evaluated test split; evaluate it before publishing.")
@@ -72,23 +92,19 @@ def build_record(
         "training": dict(training),
         "seconds": dict(seconds),
         "peak_memory_gib": peak_memory_gib,
+        "hashes": dict(hashes),
     }
 
 
-def split_record(
-    prompt: str,
-    tuned: Sequence[Sample],
-    base: Sequence[Sample] | None = None,
-    comparison: Mapping[str, Any] | None = None,
-    timed: Sequence[Sample] | None = None,
-    task: Task | None = None,
-) -> Record:
+def split_record(prompt: str, stages: Mapping[str, Sequence[Sample]], task: Task | None = None) -> Record:
     """The figures of one test split.
 
-    `prompt` is the prompt style; `task` brings measures of its own; `comparison` is `compare(base, tuned)`; `timed` are
-    the samples that were taken one at a time to measure latency, by default `tuned`. Raises BadInput where samples were
-    decoded under different constraints, which may not share a row.
+    `prompt` is the prompt style; `stages` are its samples, all but `tuned` optional: without those that were written
+    one at a time, times are of those among the others that were; `task` brings measures of its own. Raises BadInput
+    where samples were decoded under different constraints, which may not share a row, or where base and tuned are not
+    of the same documents.
     """
+    tuned, base = stages["tuned"], stages.get("base")
     constraints = {sample["constraint"] for sample in (*tuned, *(base or ()))}
     if len(constraints) > 1:
         raise BadInput(f"samples decoded as {', '.join(sorted(constraints))} cannot share a row; publish them apart.")
@@ -102,9 +118,9 @@ def split_record(
         "base_measures": task.measures(base) if task and base else None,
         "slices": {key: slices(tuned, key) for key in SLICE_KEYS},
         "base_slices": {key: slices(base, key) for key in SLICE_KEYS} if base else None,
-        "comparison": dict(comparison) if comparison else None,
-        "latency": timing(tuned, timed),
-        "base_latency": latency(base) if base else None,
+        "comparison": compare(base, tuned) if base else None,
+        "latency": timing(tuned, stages.get("timed")),
+        "base_latency": timing(base, stages.get("base_timed")) if base else None,
     }
 
 
@@ -120,30 +136,3 @@ def timing(samples: Sequence[Sample], timed: Sequence[Sample] | None) -> dict[st
         **{key: totals[key] for key in ("prompt_tokens", "output_tokens")},
         "same_answers": sum(outputs.get(sample["id"]) == sample["output"] for sample in timed),
     }
-
-
-def verify(record: Record, where: str) -> None:
-    """Recomputes scores and figures of a record that carries `samples`; raises BadInput where they are not its own.
-
-    Compliance needs the schemas, which a record does not carry, so its flag is taken from the samples.
-    """
-    for split, stages in record.get("samples", {}).items():
-        for stage, key in (("tuned", "metrics"), ("base", "base")):
-            samples = stages.get(stage)
-            if not samples:
-                continue
-            for sample in samples:
-                anew = asdict(score_output(strict_loads(sample["target"]), {}, sample["output"], sample["finish"]))
-                for field in anew.keys() - {"compliant", "errors"}:
-                    if anew[field] != sample["score"][field]:
-                        raise BadInput(
-                            f"{where}: {split}, {stage}, {sample['id']}: `{field}` is not what its output scores."
-                        )
-            test = record["tests"][split]
-            found, claimed = summarize(samples), dict(test[key])
-            if own := test.get("measures" if stage == "tuned" else "base_measures"):
-                found |= load_task(test["task"]).measures(samples)
-                claimed |= own
-            for name, figure in found.items():
-                if any(not math.isclose(figure[part], claimed[name][part]) for part in ("k", "n", "value")):
-                    raise BadInput(f"{where}: {split}, {stage}: {name} is not what its samples give; publish it again.")

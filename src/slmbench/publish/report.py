@@ -259,10 +259,9 @@ def rate(timing: Mapping[str, Any]) -> list[str]:
 
 
 def identity(record: Record) -> list[tuple[str, str]]:
-    """What identifies the run: machine, weights, adapter, prompt, data."""
-    return [
-        row for key in ("machine", "weights", "adapter", "prompt", "data") for row in flattened(record[key], f"{key} ")
-    ]
+    """What identifies the run: machine, weights, adapter, prompt, data, and the hashes of all that can be hashed."""
+    keys = ("machine", "weights", "adapter", "prompt", "data", "hashes")
+    return [row for key in keys for row in flattened(record[key], f"{key} ")]
 
 
 def errors_section(samples: SamplesBySplit, examples: Mapping[str, Sequence[Example]]) -> Markup:

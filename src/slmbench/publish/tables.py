@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
 from slmbench.metrics import LABELS, PROPORTIONS, shown
-from slmbench.publish.record import Record, check_record, verify
+from slmbench.publish.record import Record
+from slmbench.publish.stored import checked_samples, load_record, samples_path
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -94,16 +94,14 @@ def summary(record: Record) -> str:
 
 
 def load_results(folder: Path) -> list[Record]:
-    """The published records of a folder, each verified against its samples. Raises BadInput naming the file."""
+    """The published records of a folder. Raises BadInput naming the file where one is none, or without its samples.
+
+    That its figures are those of its samples is what `verify` checks.
+    """
     records = []
     for path in sorted(folder.glob("*.json")):
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BadInput(f"{path}: not JSON ({error}); publish the run again.") from None
-        record = check_record(value, str(path))
-        verify(record, str(path))
-        records.append(record)
+        records.append(load_record(path))
+        checked_samples(samples_path(path), records[-1])
     return records
 
 
