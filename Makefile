@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 RECIPE ?= recipes/edge_json_135m.yaml
 ARGS ?=
+TEST_PROCESSES ?= 2
 
 FIND_PYTHON = for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; exit 0; }; done
@@ -19,7 +20,7 @@ run: $(STAMP) ## Train and measure the model of RECIPE; ARGS="--smoke" for a fir
 	$(BIN)/slmbench run $(RECIPE) $(ARGS)
 
 test: $(STAMP) browser ## Run every test, those on the real weights too; ARGS='-m "not real"' leaves them out
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 # The tests of pages drive a real Chromium, which only the system's own packages have.
 browser:

@@ -112,6 +112,7 @@ def test_two_processes_never_write_at_once(tmp_path: Path) -> None:
         os.getpid(),
         "",
     ],
+    ids=["another process's number", "a number too high", "no time", "a number alone", "empty"],
 )
 def test_a_lock_of_a_process_that_is_gone_holds_nothing(tmp_path: Path, lock: Any) -> None:
     (tmp_path / "lock").write_text(json.dumps(lock))
