@@ -44,7 +44,8 @@ class Test:
 class Data:
     """Where examples come from: a split of the task by its name, one of another task as TASK/SPLIT, or a file.
 
-    SOURCE:ROWS is so many of its rows, evenly spaced.
+    SOURCE:ROWS is so many of its rows, evenly spaced. Of what is trained on, SOURCE*N takes each row N times an epoch,
+    which balances a small source against a large one; rows held back for validation are held back of all N.
     """
 
     train: tuple[str, ...] = ("train",)

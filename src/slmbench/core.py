@@ -189,3 +189,9 @@ def source_rows(source: str) -> tuple[str, str]:
     """(source, rows) of SOURCE:ROWS, no rows where it names none: a colon within a path is the path's."""
     name, colon, rows = source.rpartition(":")
     return (name, rows) if colon and not set(rows) & set("/\\.") else (source, "")
+
+
+def source_times(source: str) -> tuple[str, int]:
+    """(source, N) of SOURCE*N, a source of training rows that an epoch takes N times; 1 where it names none."""
+    name, star, times = source.rpartition("*")
+    return (name, int(times)) if star and times.isascii() and times.isdigit() and int(times) > 0 else (source, 1)

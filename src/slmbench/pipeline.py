@@ -16,7 +16,7 @@ import yaml
 from slmbench import checkpoint, memory, models
 from slmbench.compare import compare, table
 from slmbench.config import Recipe, Test, recipe_of
-from slmbench.core import BadInput, Example, Task, find_split, load_task, source_rows
+from slmbench.core import BadInput, Example, Task, find_split, load_task, source_rows, source_times
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.files import file_sha256, json_text, read_json, read_jsonl_tolerant, write_atomic
@@ -119,11 +119,14 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
 
 
 def training_examples(recipe: Recipe, task: Task) -> tuple[list[Example], list[Example]]:
-    """What is trained on and what is held back of it, rows over the length limit among them. Raises BadInput."""
-    examples = [e for source in recipe.data.train for e in load_examples(recipe, task, source, recipe.data.limit)]
-    if not recipe.data.validation:
-        return examples, []
-    return train_validation(examples, recipe.data.validation, recipe.seed)
+    """What an epoch takes and what is held back of it, rows over the length limit among them. Raises BadInput."""
+    sources = [source_times(source) for source in recipe.data.train]
+    rows = [(e, times) for source, times in sources for e in load_examples(recipe, task, source, recipe.data.limit)]
+    held: list[Example] = []
+    if recipe.data.validation:
+        _, held = train_validation([e for e, _ in rows], recipe.data.validation, recipe.seed)
+    out = {id(example) for example in held}
+    return [e for e, times in rows if id(e) not in out for _ in range(times)], held
 
 
 def asked_examples(recipe: Recipe, task: Task, test: Test) -> list[Example]:

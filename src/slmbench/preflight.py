@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slmbench import memory, models
-from slmbench.core import BadInput, Request, SlmbenchError, find_split, source_rows
+from slmbench.core import BadInput, Request, SlmbenchError, find_split, source_rows, source_times
 from slmbench.evaluate import request
 from slmbench.files import json_text
 from slmbench.forecast import Forecast, check_fit, forecast, table
@@ -36,7 +36,7 @@ def check_data(plan: Plan) -> None:
     data = plan.recipe.data
     files, tests = (
         [source_rows(source)[0] for source in sources if find_split(plan.task, source) is None]
-        for sources in (data.train, [test.split for test in data.tests])
+        for sources in ([source_times(source)[0] for source in data.train], [test.split for test in data.tests])
     )
     for source in (*files, *tests):
         against = [Path(file) for file in files] if source not in files else []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from slmbench import config
-from slmbench.core import BadInput, find_split, load_task, source_rows, tasks
-from slmbench.pipeline import load_split
+from slmbench.core import BadInput, find_split, load_task, source_rows, source_times, tasks
+from slmbench.pipeline import load_split, training_examples
 
 
 def test_a_source_names_a_split_of_its_own_task_or_of_another() -> None:
@@ -43,3 +45,26 @@ def test_a_colon_of_a_path_is_the_paths() -> None:
         "rows.jsonl": ("rows.jsonl", ""), "train:x": ("train", "x"),
     }.items():  # fmt: skip
         assert source_rows(source) == parts
+
+
+def test_a_source_may_be_taken_several_times_an_epoch() -> None:
+    for source, parts in {
+        "train*3": ("train", 3), "edge_func_call/train_large:20*2": ("edge_func_call/train_large:20", 2),
+        "train": ("train", 1), "train*": ("train*", 1), "train*0": ("train*0", 1), "a*b/c.jsonl": ("a*b/c.jsonl", 1),
+    }.items():  # fmt: skip
+        assert source_times(source) == parts
+    task = load_task("edge_json")
+    data = config.Data(train=("train:30", "edge_intent/train:60*3"), validation=9)
+    train, held = training_examples(config.Recipe("mix", data=data), task)
+    assert len(held) == 9
+    once = {example.id for example in load_split(task, "train:30")}
+    several = {example.id for example in load_split(load_task("edge_intent"), "train:60")}
+    assert not once & several
+    taken = Counter(example.id for example in train)
+    kept = (once | several) - {example.id for example in held}
+    assert taken == {name: 3 if name in several else 1 for name in kept}
+
+
+def test_a_source_taken_no_times_is_no_source() -> None:
+    with pytest.raises(BadInput, match=r"train\*0: neither a split of edge_json"):
+        training_examples(config.Recipe("mix", data=config.Data(train=("train*0",))), load_task("edge_json"))
