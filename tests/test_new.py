@@ -12,7 +12,7 @@ import pytest
 
 from slmbench.config import load_recipe
 from slmbench.core import BadInput
-from slmbench.new import name_of, new, schema_from
+from slmbench.new import OTHER, name_of, new, schema_from
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -32,7 +32,9 @@ def test_a_schema_an_example_and_a_class(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     Path("RentalListing.schema.json").write_text(json.dumps(SCHEMA))
     assert schema_from("RentalListing.schema.json") == ("rental_listing", SCHEMA, False)
-    Path("one.json").write_text('{"rooms": 2, "tags": ["a"], "open": true}')
+    Path("schema.json").write_text(json.dumps(SCHEMA | {"title": "Rental listing"}))
+    assert schema_from("schema.json")[0] == "rental_listing"
+    Path("one.json").write_text('{"title": "A flat", "rooms": 2, "tags": ["a"], "open": true}')
     name, schema, inferred = schema_from("one.json")
     assert (name, inferred) == ("one", True) and schema["properties"]["tags"]["items"] == {"type": "string"}
     Path("our_types.py").write_text(
@@ -67,7 +69,7 @@ def test_a_project_has_all_that_the_verbs_read(tmp_path: Path) -> None:
     files = new("rental", SCHEMA, folder)
     assert {str(path.relative_to(folder)) for path in files} == {"README.md", "recipe.yaml", "schemas/rental.json"}
     recipe = load_recipe(folder / "recipe.yaml")
-    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl",)
+    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl", OTHER)
     assert [test.split for test in recipe.data.tests] == ["data/rental.test.jsonl"]
     assert json.loads((folder / "schemas" / "rental.json").read_text()) == SCHEMA
     assert "--seed 7 --out data/rental.test.jsonl" in (folder / "README.md").read_text()
@@ -79,12 +81,30 @@ def test_own_documents_are_halved_and_kept_apart(tmp_path: Path) -> None:
     folder = tmp_path / "rental"
     new("rental", SCHEMA, folder, labelled(tmp_path / "own.jsonl", 9))
     recipe = load_recipe(folder / "recipe.yaml")
-    assert recipe.data.train == ("data/rental.made.jsonl", "data/labelled.train.jsonl")
+    assert recipe.data.train == ("data/rental.made.jsonl", OTHER, "data/labelled.train.jsonl*10")
     parts = [
         {json.loads(line)["text"] for line in (folder / "data" / f"labelled.{half}.jsonl").read_text().splitlines()}
         for half in ("train", "test")
     ]
     assert not parts[0] & parts[1] and len(parts[0] | parts[1]) == 9 and {len(part) for part in parts} == {4, 5}
+
+
+def test_documents_to_test_on_are_all_of_a_file_and_none_is_trained_on(tmp_path: Path) -> None:
+    own, test = labelled(tmp_path / "own.jsonl", 40), tmp_path / "held.jsonl"
+    test.write_text("".join(json.dumps({"text": f"{n} beds", "target": {"rooms": n}}) + "\n" for n in range(5)))
+    new("rental", SCHEMA, tmp_path / "both", own, test)
+    recipe = load_recipe(tmp_path / "both" / "recipe.yaml")
+    assert recipe.data.train[-1] == "data/labelled.jsonl*5"
+    assert [part.split for part in recipe.data.tests] == ["data/test.jsonl"]
+    assert len((tmp_path / "both" / "data" / "labelled.jsonl").read_text().splitlines()) == 40
+    new("rental", SCHEMA, tmp_path / "alone", test=test)
+    recipe = load_recipe(tmp_path / "alone" / "recipe.yaml")
+    assert recipe.data.train == ("data/rental.made.jsonl", OTHER)
+    assert [part.split for part in recipe.data.tests] == ["data/test.jsonl"]
+    test.write_text(test.read_text() + '{"id": "x", "text": "7  Rooms.", "target": {"rooms": 7}}\n')
+    with pytest.raises(BadInput, match=r"held\.jsonl: x is also in .*own\.jsonl \(labelled-0008\)"):
+        new("rental", SCHEMA, tmp_path / "mixed", own, test)
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_own_documents_as_a_table(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput
-from slmbench.data import decoded, jsonl_objects, read_bytes, split_rows
+from slmbench.data import decoded, jsonl_objects, normalised, read_bytes, split_rows
 from slmbench.files import json_text, write_atomic
 from slmbench.schema import (
     canonical,
@@ -27,16 +27,23 @@ from slmbench.schema import (
 
 SEED = 42
 ANSWERS = ("target", "json", "label")
-OWN = (
-    'a line each as `{"text", "target"}`, make it better and say how good it is: `slmbench new ... --labelled FILE`'
-    " takes half of them to train on and half to test on."
-)
-LABELLED = "labelled"
+LABELLED, TEST = "labelled", "test"
+OTHER = "edge_json/train_large:600"
+"""Documents under other schemas, which keep a model that learns from made documents from learning how they are made."""
+LABELLED_ROWS, LABELLED_TIMES = 200, 10
+"""Rows an epoch that few labelled documents are repeated to, and how often at most."""
+OWN = {
+    "": 'a line each as `{{"text", "target"}}`, make it better and say how good it is: `slmbench new ...'
+    " --labelled FILE` takes half of them to train on and half to test on; with `--test FILE` all of them, and tests on that file.",
+    "halves": "in `data/{labelled}.jsonl`: half of them train it, half test it.",
+    "apart": "in `data/`: {labelled}.jsonl trains it, {test}.jsonl tests it.",
+    "test": "in `data/{test}.jsonl` test it; `slmbench new ... --labelled FILE` trains on others.",
+}
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _KEYWORDS = frozenset({"$schema", "$ref", "$defs", "properties", "type", "anyOf", "oneOf", "allOf", "items", "enum"})
 """An object with one of these is a schema, any other an example."""
 RECIPE = """\
-# A model for {name}: trained on made documents{also}, tested on {tested}.
+# A model for {name}: trained on made documents and some under other schemas{also}, tested on {tested}.
 name: {name}
 prompt: schema
 data:
@@ -48,7 +55,7 @@ data:
     - split: {test}
       prompt: schema
 train:
-  epochs: 3
+  epochs: 2
   learning_rate: 2.0e-3
   update_examples: 8
   together: 8
@@ -88,7 +95,8 @@ def schema_from(source: str) -> tuple[str, dict[str, Any], bool]:
         raise BadInput(f"{source}: not JSON ({error}); give a JSON Schema or an example object.") from None
     if not isinstance(value, dict):
         raise BadInput(f"{source}: a JSON {type(value).__name__}; give a JSON Schema or an example object.")
-    name = name_of(path.name.split(".")[0])
+    title = value.get("title")
+    name = name_of(title if isinstance(title, str) and value.keys() & _KEYWORDS else path.name.split(".")[0])
     if value.keys() & _KEYWORDS:
         return name, check_extractable(value, source), False
     return name, check_extractable(infer_schema([value]), source), True
@@ -121,34 +129,55 @@ def name_of(text: str) -> str:
     return "_".join(filter(None, words)) or "document"
 
 
-def new(name: str, schema: Mapping[str, Any], folder: Path, labelled: Path | None = None) -> list[Path]:
-    """Write the project and return its files. Half of the labelled documents are kept to test on, never trained on.
+def new(
+    name: str, schema: Mapping[str, Any], folder: Path, labelled: Path | None = None, test: Path | None = None
+) -> list[Path]:
+    """Write the project and return its files. `test` has labelled documents that are never trained on; without it half
+    of `labelled` is kept for that.
 
-    Raises BadInput where the folder holds something already, or a label contradicts the schema.
+    Raises BadInput where the folder holds something already, a label contradicts the schema, or a document is in both.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder}: there is something there already; give another folder with --out.")
-    rows = labelled_rows(labelled, name, schema) if labelled else []
+    own = {key: labelled_rows(path, name, schema) for key, path in ((LABELLED, labelled), (TEST, test)) if path}
+    if test and labelled:
+        check_apart(own[LABELLED], own[TEST], labelled, test)
     write_atomic(folder / "schemas" / f"{name}.json", json_text(schema, indent=2))
-    train, test = [f"data/{name}.made.jsonl"], f"data/{name}.test.jsonl"
-    if rows:
-        whole = folder / "data" / f"{LABELLED}.jsonl"
-        write_atomic(whole, "".join(json_text(row, indent=None) for row in rows))
-        parts = split_rows(whole, test=0.5, seed=SEED, out=whole.parent, schemas=folder / "schemas")
-        train.append(f"data/{parts[0].name}")
-        test = f"data/{parts[1].name}"
+    files = {key: folder / "data" / f"{key}.jsonl" for key in own}
+    for key, rows in own.items():
+        write_atomic(files[key], "".join(json_text(row, indent=None) for row in rows))
+    how = "apart" if test and labelled else "test" if test else "halves" if labelled else ""
+    if how == "halves":
+        whole = files[LABELLED]
+        halves = split_rows(whole, test=0.5, seed=SEED, out=whole.parent, schemas=folder / "schemas")
+        files = dict(zip((LABELLED, TEST), halves, strict=True))
+    tested = f"data/{files[TEST].name if TEST in files else f'{name}.test.jsonl'}"
+    train = [f"data/{name}.made.jsonl", OTHER]
+    if LABELLED in files:
+        count = len(own[LABELLED]) if how == "apart" else len(own[LABELLED]) // 2
+        train.append(f"data/{files[LABELLED].name}*{min(LABELLED_TIMES, max(1, LABELLED_ROWS // count))}")
     facts = {
         "name": name,
         "train": "\n".join(f"    - {source}" for source in train),
-        "test": test,
-        "also": " and half of your own" if rows else "",
-        "tested": "the other half" if rows else "other made ones",
-        "own": f"in `data/{LABELLED}.jsonl`: half of them train it, half test it." if rows else OWN,
-        "made_test": "" if rows else f"\nslmbench synth schemas/{name}.json -n 100 --seed 7 --out {test}",
+        "test": tested,
+        "also": {"halves": " and half of your own", "apart": " and your own"}.get(how, ""),
+        "tested": {"halves": "the other half", "": "other made ones"}.get(how, "your own others"),
+        "own": OWN[how].format(labelled=LABELLED, test=TEST),
+        "made_test": "" if how else f"\nslmbench synth schemas/{name}.json -n 100 --seed 7 --out {tested}",
     }
     write_atomic(folder / "recipe.yaml", RECIPE.format(**facts))
     write_atomic(folder / "README.md", README.format(**facts))
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def check_apart(
+    labelled: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]], path: Path, test_path: Path
+) -> None:
+    """Raises BadInput where a document to test on is one to train on."""
+    texts = {normalised(row["text"]): row["id"] for row in labelled}
+    for row in test:
+        if (same := texts.get(normalised(row["text"]))) is not None:
+            raise BadInput(f"{test_path}: {row['id']} is also in {path} ({same}); leave it out of one of them.")
 
 
 def labelled_rows(path: Path, name: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:

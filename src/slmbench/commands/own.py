@@ -26,6 +26,9 @@ def _add_new(verbs: Any) -> None:
     verb.add_argument(
         "--labelled", type=Path, metavar="FILE", help="your own documents: JSONL or CSV of text and target"
     )
+    verb.add_argument(
+        "--test", type=Path, metavar="FILE", help="the same, to test on only (default: half of the labelled ones)"
+    )
     verb.add_argument("--yes", action="store_true", help="take an inferred schema without asking")
     verb.set_defaults(call=_new)
 
@@ -40,7 +43,7 @@ def _new(arguments: argparse.Namespace) -> int:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was written; correct the schema and give it as a file.", file=sys.stderr)
             return 1
-    for path in new(name, schema, arguments.out or Path(name), arguments.labelled):
+    for path in new(name, schema, arguments.out or Path(name), arguments.labelled, arguments.test):
         print(path)
     return 0
 
