@@ -34,7 +34,8 @@ LABELLED_ROWS, LABELLED_TIMES = 200, 10
 """Rows an epoch that few labelled documents are repeated to, and how often at most."""
 OWN = {
     "": 'a line each as `{{"text", "target"}}`, make it better and say how good it is: `slmbench new ...'
-    " --labelled FILE` takes half of them to train on and half to test on; with `--test FILE` all of them, and tests on that file.",
+    " --labelled FILE` takes half of them to train on and half to test on; with `--test FILE` all of them, and tests on"
+    " that file.",
     "halves": "in `data/{labelled}.jsonl`: half of them train it, half test it.",
     "apart": "in `data/`: {labelled}.jsonl trains it, {test}.jsonl tests it.",
     "test": "in `data/{test}.jsonl` test it; `slmbench new ... --labelled FILE` trains on others.",
