@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import _serve_faults
+import _serving
 import pytest
+import serve_load
 
 from slmbench.backends import native
 from slmbench.calls import calls_schema
@@ -21,11 +24,11 @@ def train_peers(*arguments: object) -> tuple[int, Any, str]:
     return benchmark("train_peers.py", "--json", *arguments)
 
 
-def benchmark(script: str, *arguments: object) -> tuple[int, Any, str]:
+def benchmark(script: str, *arguments: object, timeout: float = 120) -> tuple[int, Any, str]:
     """(exit code, the JSON on standard output, standard error)."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout, check=False)
     assert "Traceback" not in ended.stderr
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else None, ended.stderr
 
@@ -189,3 +192,174 @@ def test_a_curve_over_training_rows(recipe_file: Path, tmp_path: Path) -> None:
     for size, said in (("x", "give rows, or rows and epochs as in 1000x4"), ("25", "give 1 to 24 rows")):
         code, _, errors = benchmark("learning_curve.py", recipe_file, size, *options)
         assert code == 2 and said in errors
+
+
+KINDS = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["order", "complaint", "praise"]}, "urgent": {"type": "boolean"}},
+    "required": ["kind", "urgent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def mails(tmp_path: Path) -> Path:
+    """Documents that a random model answers too."""
+    path = tmp_path / "mails.jsonl"
+    rows = [
+        {
+            "id": f"m{n}", "schema_id": "mail", "complexity": "unlabelled", "style": "mail", "schema": KINDS,
+            "text": f"This is praise, an order and a complaint, {n} of them: urgent yes, or no.",
+            "target": '{"kind":"order","urgent":true}',
+        }
+        for n in range(5)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@needs_kernels
+@pytest.mark.timeout(900)
+def test_a_server_under_load_and_faults(wide_exports: Path, mails: Path, tmp_path: Path) -> None:
+    """All of it, small; only how fast a busy machine is may be missed."""
+    out = tmp_path / "serving.json"
+    code, found, errors = benchmark(
+        "serve_load.py", wide_exports / "export" / "int8", mails, "--documents", 4, "--minutes", 0.05, "--clients", 2,
+        "--connections", 30, "--threads", 1, "--json", "--out", out, timeout=800,
+    )  # fmt: skip
+    assert found is not None, errors
+    assert code == int(bool(found["missed"])) and json.loads(out.read_text()) == found
+    speed = ("one client: the median", "load: memory rose", "connections: /healthz failed 0 times")
+    assert [line for line in found["missed"] if not line.startswith(speed)] == []
+    assert found["one_client"]["answered"] == len(found["one_client"]["ms"]) == 4
+    assert found["load"]["answered"] > 0 and found["load"]["memory"]["first_mib"] > 10
+    assert sum(found["connections"]["outcomes"].values()) == 30 and found["connections"]["health"]["asked"] > 0
+    each = found["faults"]["each"]
+    assert {"slow_head", "long_line", "gone", "port_in_use", "without_model.safetensors"} < set(each)
+    assert all(fault["others_answered"] > 0 for fault in each.values())
+    assert (
+        each["without_tokenizer.json"]["sentence"] == "slmbench: MODEL/tokenizer.json: missing; export the model again."
+    )
+    assert "| ../ in the path | 404 |" in errors and "praise" not in out.read_text()
+
+
+@needs_kernels
+def test_a_server_that_does_not_start_is_a_sentence(wide_exports: Path, mails: Path) -> None:
+    code, found, errors = benchmark("serve_load.py", wide_exports / "export" / "int8", mails, "--queue", 0)
+    assert (code, found) == (1, None)
+    assert errors.strip() == "serve_load: the server did not start: slmbench: --queue 0: give at least 1."
+    for words, said in (([], "give a model's folder and documents"), ([mails, mails], "no exported model")):
+        code, _, errors = benchmark("serve_load.py", *words)
+        assert code == 2 and said in errors
+
+
+def served_well() -> dict[str, Any]:
+    """A result of which nothing is missed."""
+    spread = {"mean_ms": 10.0, "p50_ms": 10.0, "p95_ms": 12.0, "p99_ms": 13.0}
+    memory = serve_load.memory_line([(second, 2**28) for second in range(60)], 60)
+    fault = {
+        "says": "no key", "status": 401, "sentence": "Give a key.", "seconds": 0.1, "others_answered": 2,
+        "others_longest_s": 0.2, "missed": [],
+    }  # fmt: skip
+    health = {"asked": 9, "failed": 0, "longest_s": 0.1}
+    return {
+        "model": {"name": "m", "form": "int8"}, "split": "test", "machine": {"cpu": "c", "cores": 2},
+        "one_client": {"answered": 3, "server": spread, "engine": spread, "differ": [], "ratio_p50": 1.0},
+        "load": {"clients": 2, "seconds": 60.0, "answered": 9, "waited": 1, "errors": {}, "documents_per_s": 0.15,
+                 **spread, "memory": memory},
+        "connections": {"connections": 9, "outcomes": {"200": 4, "429": 5}, "seconds": 2.0, "health": health,
+                        "afterwards": {"as before": 8}, "still_waiting": 0.0},
+        "faults": {"each": {"no_key": fault}, "normal_errors": {}, "connections_left": 0},
+        "ended": {"code": 0, "tracebacks": 0}, "missed": [],
+    }  # fmt: skip
+
+
+GROWS = serve_load.memory_line([(float(second), 2**28 + second * 2**17) for second in range(61)], 60)
+"""An eighth of a MiB more every second."""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("one_client.ratio_p50", 1.2, "one client: the median is 1.20 times the engine's, over 1.15."),
+        ("one_client.differ", ["m1"], "one client: 1 answers are not the engine's."),
+        ("load.errors", {"status 500": 2}, "load: 2 times status 500."),
+        ("load.answered", 0, "load: nothing was answered."),
+        ("load.memory", GROWS, "load: memory rose by 2.3 % over the time, over 2 %."),
+        ("connections.outcomes", {"200": 4, "429": 4, "hung": 1}, "connections: 1 hung."),
+        ("connections.outcomes", {"429": 9}, "connections: none was answered with 200."),
+        ("connections.health.failed", 1, "connections: /healthz failed 1 times of 9 and took up to 0.1 s, over 5."),
+        (
+            "connections.health.longest_s",
+            6.0,
+            "connections: /healthz failed 0 times of 9 and took up to 6.0 s",
+        ),
+        ("connections.afterwards", {"another answer": 8}, "afterwards: 8 times another answer."),
+        ("connections.still_waiting", 1.0, "afterwards: 1 requests wait still."),
+        ("faults.each.no_key.missed", ["it hung"], "no_key: it hung."),
+        ("faults.normal_errors", {"reset": 3}, "faults: the client that went on met 3 times reset."),
+        ("faults.connections_left", 2, "faults: 2 connections are open still."),
+        ("ended.code", -9, "ended: the server ended with -9, not 0."),
+        ("ended.tracebacks", 1, "ended: the server said 1 tracebacks."),
+    ],
+)
+def test_each_requirement_of_serving_can_be_missed(place: str, value: object, said: str) -> None:
+    result = served_well()
+    assert serve_load.missed(result) == [] and "Missed" not in serve_load.table(result)
+    *steps, last = place.split(".")
+    part = result
+    for step in steps:
+        part = part[step]
+    part[last] = value
+    (missed,) = result["missed"] = serve_load.missed(result)
+    assert missed.startswith(said) and f"- {missed}" in serve_load.table(result)
+
+
+def test_memory_that_grows_is_not_flat() -> None:
+    warm_up = [(float(second), 2**27 + second * 2**24) for second in range(12)]
+    level = [(float(second), 2**28) for second in range(12, 61)]
+    assert serve_load.memory_line([*warm_up, *level], 60)["flat"]
+    assert not GROWS["flat"] and GROWS["slope_mib_per_min"] == pytest.approx(7.5)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "missed"),
+    [
+        ((400, "Send JSON.", 0.1), ""),
+        ((200, "", 0.1), "the status is 200, not 400; it is not told in one sentence"),
+        ((None, "", 11.0), "the status is None, not 400; it is not told in one sentence; it took 11.0 s, over 10"),
+        ((400, "Traceback: no.", 0.1, "memory grew"), "memory grew; it is not told in one sentence"),
+        ((400, "Send something else.", 0.1), "JSON is not named"),
+    ],
+)
+def test_a_fault_that_is_not_met_as_it_should_be_is_told(outcome: tuple[Any, ...], missed: str) -> None:
+    made = _serve_faults.Outcome(*outcome)
+    assert _serve_faults.Fault("a fault", lambda _: made, 400, names="JSON").judged(None).missed == missed
+
+
+def test_answers_are_read_to_their_last_byte_and_judged() -> None:
+    said = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\nRetry-After: 3\r\n\r\n{}"
+    assert _serving.whole(said) and not _serving.whole(said[:-1]) and not _serving.whole(said[:30])
+    answer = _serving.parsed(said, 0.0)
+    document = _serving.Document(b"", {"a": 1})
+    assert (answer.status, answer.wait, serve_load.outcome_of(document, answer)) == (429, "3", "429")
+    for status, body, wait, kind in (
+        (429, b"{}", None, "429 without Retry-After"),
+        (503, b"", None, "status 503"),
+        (200, b'{"json": {"a": 2}}', None, "another answer"),
+        (200, b"half", None, "another answer"),
+        (200, b'{"json": {"a": 1}}', None, "200"),
+    ):
+        assert serve_load.outcome_of(document, _serving.Answer(status, body, 0.0, wait)) == kind
+
+
+def test_the_table_of_serving_is_put_into_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, page = tmp_path / "result.json", tmp_path / "page.md"
+    result.write_text(json.dumps(served_well()))
+    page.write_text(f"before\n{serve_load.BEGIN}\nSTALE\n{serve_load.END}\nafter\n")
+    assert serve_load.main(["--show", str(result), "--write", str(page)]) == 0
+    told = page.read_text()
+    assert told.startswith("before") and told.endswith("after\n") and "STALE" not in told and "| no key | 401 |" in told
+    page.write_text("nothing")
+    assert serve_load.main(["--show", str(result), "--write", str(page)]) == 2
+    assert "add both lines" in capsys.readouterr().err and page.read_text() == "nothing"

@@ -273,6 +273,24 @@ def test_files_of_something_else_are_left_alone(exported: Exported, tmp_path: Pa
     assert out.read_bytes() == before
 
 
+def test_one_process_at_a_time_writes_a_file(exported: Exported, tmp_path: Path) -> None:
+    """Another one is refused as long as the first is at work, and finds its rows afterwards."""
+    source, out = mails(tmp_path, 3), tmp_path / "new" / "out.jsonl"
+    refused = []
+
+    class Meeting(Extractor):
+        def answers(self, *given: Any) -> Any:
+            for together in super().answers(*given):
+                with pytest.raises(BadInput, match="another process is writing it; wait for it to end"):
+                    module.extract(exported, [str(source)], Asked(SCHEMA), out=out)
+                refused.append(True)
+                yield together
+
+    first = module.extract(exported, [str(source)], Asked(SCHEMA), out=out, engine=Meeting)
+    assert len(refused) == 3 and [row["id"] for row in read(out)] == ["m0", "m1", "m2"]
+    assert module.extract(exported, [str(source)], Asked(SCHEMA), out=out) == first
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

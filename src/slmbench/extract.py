@@ -15,7 +15,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -25,7 +25,15 @@ from slmbench.core import MOST_TOKENS, Backend, BadInput, Completion, Example, M
 from slmbench.decode.loop import Decoder
 from slmbench.documents import STDIN, Document, documents, files_of, parquet_library, parquet_rows
 from slmbench.explain import pointer, sources
-from slmbench.files import Appender, json_text, open_atomic, read_json, stream_jsonl_tolerant, write_atomic
+from slmbench.files import (
+    Appender,
+    json_text,
+    open_atomic,
+    read_json,
+    stream_jsonl_tolerant,
+    write_atomic,
+    write_errors,
+)
 from slmbench.progress import progress, say
 from slmbench.schema import check_extractable, load_schema, properties_of, strict_loads, validate
 
@@ -252,7 +260,7 @@ def to_file(
     """Rows into a file, doubtful ones into another.
 
     What an earlier process wrote for the same documents, model and schema stays and is not done again. Raises BadInput
-    where the file holds something else.
+    where the file holds something else, or another process is writing it.
     """
     if STDIN in inputs:
         raise BadInput("standard input cannot be read again after a kill; leave --out away, or give files.")
@@ -260,16 +268,38 @@ def to_file(
     if out.suffix.lower() == ".parquet":
         parquet_library()
     cursor, made_of = out.with_name(f".{out.name}.cursor.json"), _made_of(engine, inputs, column, review)
-    done, finished = _earlier(out, journal, review, cursor, made_of)
-    if not finished:
-        cursor.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(cursor, json_text({"made_of": made_of, "finished": False}))
-        _append(engine, inputs, column, journal, review, done)
-        if journal != out:
-            _write_table(out, journal, engine.asked.schema)
-        write_atomic(cursor, json_text({"made_of": made_of, "finished": True}))
-    (sure, failed), (doubtful, _) = _counted(journal), _counted(review)
+    with _alone(out):
+        done, finished = _earlier(out, journal, review, cursor, made_of)
+        if not finished:
+            write_atomic(cursor, json_text({"made_of": made_of, "finished": False}))
+            _append(engine, inputs, column, journal, review, done)
+            if journal != out:
+                _write_table(out, journal, engine.asked.schema)
+            write_atomic(cursor, json_text({"made_of": made_of, "finished": True}))
+        (sure, failed), (doubtful, _) = _counted(journal), _counted(review)
     return {"documents": sure + doubtful, "failed": failed, "doubtful": doubtful}
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Be the one process that writes these rows; the lock goes with the process, however it ends.
+
+    Raises BadInput where another is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    path = out.with_name(f".{out.name}.lock")
+    lock = FileLock(path, timeout=0)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BadInput(f"{out}: another process is writing it; wait for it to end, or give another file.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _counted(path: Path | None) -> tuple[int, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synth.schemas import DATE, MAIL, MOMENT, NUMBER, TEXT, WHOLE, YES_NO, items, obj, one_of
+from synth.schemas import DATE, DESCRIBED, MAIL, MOMENT, NUMBER, TEXT, WHOLE, YES_NO, items, obj, one_of, texts, told
 
 from slmbench.core import BadInput
 from slmbench.data import normalised
@@ -79,9 +81,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+ALL = {**SCHEMAS, **DESCRIBED}
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_rows_pass_the_gate_in_all_styles_and_are_unlike(name: str, tmp_path: Path) -> None:
-    schema, path = SCHEMAS[name], tmp_path / "rows.jsonl"
+    schema, path = ALL[name], tmp_path / "rows.jsonl"
     assert write(schema, 90, path, schema_id=name) == 90
     assert check_file(path, schemas={name: schema}).lines() == []
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -123,6 +128,65 @@ def test_wording_varies() -> None:
     starts = Counter(" ".join(line.split()[:4]) for text in told for line in text.splitlines() if line.strip())
     assert len(starts) > 120
     assert len(set(STYLES)) >= 15
+
+
+def share(rows: list[dict[str, Any]], says: Callable[[dict[str, Any], str], bool]) -> float:
+    """The share of rows of which a test of target and text is true."""
+    return sum(says(json.loads(row["target"]), " ".join(row["text"].lower().split())) for row in rows) / len(rows)
+
+
+def test_values_are_said_in_the_words_of_descriptions() -> None:
+    rows = [row for row in make_rows(DESCRIBED["delivery_complaint"], 300) if '"damaged"' in row["target"]]
+    assert (
+        0.25 < share(rows, lambda _, text: "broken" in text.replace("missing or broken", "") or "dented" in text) < 0.6
+    )
+    fines = [row for row in make_rows(DESCRIBED["parking_fine"], 300) if '"expired"' in row["target"]]
+    assert 0.2 < share(fines, lambda _, text: "time paid for had run out" in text) < 0.7
+    reminded = [row for row in make_rows(DESCRIBED["parking_fine"], 300) if '"reminders":0' in row["target"]]
+    assert 0.2 < share(reminded, lambda _, text: "never" in text) < 0.7
+
+
+def test_a_yes_and_a_no_are_sentences() -> None:
+    rows = [row for row in make_rows(DESCRIBED["recipe"], 300) if row["style"] in ("prose", "chat", "email", "thread")]
+    frozen = [row for row in rows if '"freezable":true' in row["target"]]
+    fresh = [row for row in rows if '"freezable":false' in row["target"]]
+    assert share(frozen, lambda _, text: "leftovers can be frozen" in text) > 0.4
+    assert share(fresh, lambda _, text: "leftovers can be frozen" in text) == 0
+    assert share(fresh, lambda _, text: "leftovers cannot be frozen" in text) > 0.4
+
+
+def test_what_a_description_sets_apart_stands_in_documents() -> None:
+    rows = make_rows(DESCRIBED["insurance_claim"], 200)
+    assert share(rows, lambda _, text: "repaired" in text or "reported" in text.replace("reported number", "")) > 0.3
+    assert share(make_rows(DESCRIBED["delivery_complaint"], 200), lambda _, text: "parcel number" in text) > 0.15
+    assert share(make_rows(DESCRIBED["parking_fine"], 200), lambda _, text: "officer " in text) > 0.05
+
+
+def test_texts_of_unknown_meaning_hardly_come_twice() -> None:
+    schema = obj(None, zorks=texts("Zorks of the day", minItems=3), blip=TEXT)
+    values = [one for row in make_rows(schema, 400) for one in json.loads(row["target"])["zorks"]]
+    assert len(values) > 1200 and len(set(values)) > 0.9 * len(values)
+    assert {len(value.split()) for value in values} >= {1, 2, 3, 4}
+    assert sum("zork" in value.lower() for value in values) > 0.15 * len(values)
+    assert sum(any(map(str.isdigit, value)) for value in values) > 0.1 * len(values)
+
+
+def test_a_unit_or_a_currency_shows_only_where_a_field_has_it() -> None:
+    line = obj(["value"], value=NUMBER, unit=TEXT)
+    for row in make_rows(obj(None, lines=items(line, minItems=1)), 60):
+        for item in json.loads(row["target"])["lines"]:
+            assert "unit" in item or not re.search(rf"(?<![\d.]){item['value']} ?[a-zµ%°]+/", row["text"])
+    rows = make_rows(obj(["price"], price=NUMBER, currency=one_of("EUR", "USD")), 80)
+    for row in rows:
+        if "currency" not in row["target"]:
+            assert not re.search(r"EUR|USD|GBP|[€$£]", row["text"]), row["text"]
+
+
+def test_numbers_that_a_description_ties_to_an_option_go_with_it() -> None:
+    schema = obj(None, kind=one_of("flat", "studio"), beds=told("integer", "Number of beds; 0 for a studio", minimum=0))
+    for row in make_rows(schema, 80):
+        target = json.loads(row["target"])
+        assert (target["beds"] == 0) == (target["kind"] == "studio")
 
 
 def test_a_thousand_rows_take_seconds() -> None:

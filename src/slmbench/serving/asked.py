@@ -171,7 +171,7 @@ class Served:
         foreign = asked.schema_ is not None
         schema = checked(asked.schema_, "schema", self.limits) if foreign else self._own("schema")
         return Wanted(
-            asked.text, schema, self._tokens(asked.max_tokens), asked.constraint, row=True, id=asked.id,
+            _text(asked.text, "text"), schema, self._tokens(asked.max_tokens), asked.constraint, row=True, id=asked.id,
             explain=asked.explain, foreign=foreign,
         )  # fmt: skip
 
@@ -243,7 +243,17 @@ def _document(messages: list[_Message]) -> str:
         content = "\n".join(part.text for part in content)
     if not content:
         raise Refused(400, "messages: the last user message is empty; it is the document.", "no_document")
-    return content
+    return _text(content, "messages")
+
+
+def _text(text: str, where: str) -> str:
+    """A document's text. Raises Refused for what `extract` reads no file of either: a PDF, other bytes, nothing."""
+    if text.startswith("%PDF") or "\0" in text:
+        what = "a PDF" if text.startswith("%PDF") else "something with null characters"
+        raise Refused(400, f"{where}: this is {what}, not text; turn it into text first.", "not_text")
+    if not text.strip():
+        raise Refused(400, f"{where}: the document is empty; give one with text.", "no_document")
+    return text
 
 
 def _read(body: bytes, shape: type[_Body]) -> _Body:

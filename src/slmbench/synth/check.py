@@ -199,7 +199,8 @@ def _unanswerable(example: Example) -> Iterator[str]:
         schema = field_schema(example.schema, path)
         if "const" in schema or grounding(schema) is False:  # chosen, as a label is: it need not stand in the text
             continue
-        if derive(leaf, example.text, schema) is None:
+        key = next((step for step in reversed(path) if isinstance(step, str)), "")
+        if derive(leaf, example.text, schema, key) is None:
             name = "/".join(map(str, path)) or "the top"
             shown = json.dumps(leaf, ensure_ascii=False)
             shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"

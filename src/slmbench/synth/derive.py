@@ -6,13 +6,17 @@ check and the documentation:
 verbatim       the value's own characters stand in the text (runs of white space folded to one space on both sides;
                no letter or digit goes on where the value ends); numbers as plain decimals
 number_format  1234.5 from "$1,234.50", "1234.50 EUR", "12.5%", "−3.5" with U+2212
-number_words   24 from "twenty-four" or "two dozen"; 0 to 999, "a dozen", "half a dozen", "a couple"
+number_words   24 from "twenty-four" or "two dozen"; 0 to 999, "a dozen", "half a dozen", "a couple"; 2 from "twice"
+               where the description says "times", from "in duplicate" where it says "2 for in duplicate"
+               (`synonyms.py`)
 date           2024-03-05 from "5 March 2024", "Mar 5, 2024", "5th of March 2024", "05.03.2024", "2024/03/05"
 time           15:05 or 15:05:00 from "3:05 pm", "15:05", "15.05 h"
 datetime       a date and a time by those rules, near each other; with Z only where the text says UTC, GMT or Z
 boolean_words  yes/no, on/off, enabled/disabled, active/inactive, paid/unpaid, [x]/[ ], ✓/✗, and the phrases of the
-               field's `x-true` and `x-false`
-enum_spelling  in_progress from "In progress": case folded, _ and - as spaces; fields with an `enum` only
+               field's `x-true` and `x-false`; "tenants may not keep animals" where the description says "Whether
+               tenants may keep animals", "no pets" where the field is called pets_allowed (`statements.py`)
+enum_spelling  in_progress from "In progress": case folded, _ and - as spaces; fields with an `enum` only; flat from
+               "loft" where the description says "flat (also loft)" (`synonyms.py`)
 empty_list     [] or {} from "none", "no …", "n/a", "empty", "[]", a lone "-", or a phrase of the field's `x-empty`
 """
 
@@ -26,6 +30,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from slmbench.synth.fields import words_in
+from slmbench.synth.statements import statements
+from slmbench.synth.synonyms import core, counts_times, said
 
 NEAR = 40
 _TRUE = ("yes", "true", "on", "enabled", "active", "paid", "[x]", "✓")
@@ -45,10 +53,10 @@ _UNITS = (
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
-def derive(value: Any, text: str, field_schema: Mapping[str, Any]) -> str | None:
+def derive(value: Any, text: str, field_schema: Mapping[str, Any], key: str = "") -> str | None:
     """The name of the rule by which the leaf `value` follows from `text`, or None if no rule leads there.
 
-    A leaf is a scalar, an empty list, or an empty object. `field_schema` is the schema of that field.
+    A leaf is a scalar, an empty list, or an empty object. `field_schema` is the schema of that field, `key` its name.
 
     >>> derive(24, "She ordered two dozen eggs.", {"type": "integer"})
     'number_words'
@@ -57,6 +65,9 @@ def derive(value: Any, text: str, field_schema: Mapping[str, Any]) -> str | None
     for name, rule in _RULES.items():
         if rule(value, document, field_schema):
             return name
+    if isinstance(value, bool):
+        stated = statements(tuple(words_in(key)), str(field_schema.get("description", "")))
+        return "boolean_words" if stated.says(value, document.text) else None
     return None
 
 
@@ -183,7 +194,7 @@ def _phrases(schema: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _any_stands(phrases: Iterable[str], document: _Document) -> bool:
-    return any(_stands_in(phrase, document.caseless) for phrase in phrases)
+    return any(_stands_in(phrase.casefold(), document.caseless) for phrase in phrases)
 
 
 def _verbatim(value: Any, document: _Document, schema: Mapping[str, Any]) -> bool:
@@ -199,7 +210,11 @@ def _number_format(value: Any, document: _Document, schema: Mapping[str, Any]) -
 
 
 def _number_words(value: Any, document: _Document, schema: Mapping[str, Any]) -> bool:
-    return _is_number(value) and value in document.number_words
+    if not _is_number(value):
+        return False
+    if value in document.number_words or _any_stands(said(schema).synonyms.get(json.dumps(value), ()), document):
+        return True
+    return value in (1, 2) and counts_times(schema) and _stands_in(("once", "twice")[int(value) - 1], document.caseless)
 
 
 def _date(value: Any, document: _Document, schema: Mapping[str, Any]) -> bool:
@@ -261,8 +276,12 @@ def _boolean_words(value: Any, document: _Document, schema: Mapping[str, Any]) -
 def _enum_spelling(value: Any, document: _Document, schema: Mapping[str, Any]) -> bool:
     if not isinstance(value, str) or value not in schema.get("enum", ()):
         return False
-    wanted = _spaced(value.casefold()).strip()
-    return bool(wanted) and _stands_in(wanted, document.spaced)
+    own, named = said(schema), json.dumps(value)
+    texts = [value, *own.synonyms.get(named, ())]
+    if named in own.explanations:
+        texts.append(core(own.explanations[named]))
+    wanted = [_spaced(text.casefold()).strip() for text in texts]
+    return any(text and _stands_in(text, document.spaced) for text in wanted)
 
 
 def _empty_list(value: Any, document: _Document, schema: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.schema import properties_of, resolve
+from slmbench.synth import free
+from slmbench.synth.clauses import heads
 
 _FORMATS = {
     "date": "date 0 30", "date-time": "moment", "time": "time zoned", "email": "email", "uri": "url", "url": "url",
@@ -96,7 +98,7 @@ def spoken(words: Sequence[str]) -> str:
 def theme_of(schema: Mapping[str, Any], name: str = "") -> str:
     """What documents of a schema are about, by the words of its keys and titles; "" where none of the themes fits."""
     heads = words_in(f"{name} {schema.get('title', '')} {schema.get('description', '')}")
-    keys = [word for key in _keys(schema, schema) for word in words_in(key)]
+    keys = [word for key in keys_of(schema, schema) for word in words_in(key)]
     scores = {}
     for theme, known in table()["themes"].items():
         vocabulary = set(known.split())
@@ -105,14 +107,15 @@ def theme_of(schema: Mapping[str, Any], name: str = "") -> str:
     return best if scores[best] >= 2 else ""
 
 
-def _keys(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
+def keys_of(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of a schema and of what it holds."""
     schema = resolve(schema, root)
     for key, sub in properties_of(schema, root).items():
         yield key
         if isinstance(sub, dict):
-            yield from _keys(sub, root)
+            yield from keys_of(sub, root)
     if isinstance(schema.get("items"), dict):
-        yield from _keys(schema["items"], root)
+        yield from keys_of(schema["items"], root)
 
 
 def hints(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -131,20 +134,56 @@ def _meaning(key: str, schema_text: str, parent: str) -> Meaning:
     schema = json.loads(schema_text)
     words, unit = _parted(words_in(key), schema)
     found, group = _looked_up(words, [singular(word) for word in words_in(parent)])
+    told = _described(schema, words, found)
+    if told:
+        found = (told, *(found[1:] if found and found[0].split()[:2] == told.split()[:2] else ("", "")))
     kind, labels, says = found or _guessed(schema, words)
+    if found is None and unit in ("EUR", "USD", "GBP", "CHF"):
+        kind = "money 20 4000"
+    if "enum" in schema and kind.split()[0] != "pick":
+        kind = "pick options"
     kind = _FORMATS.get(str(schema.get("format")), kind) if not _dated(kind, schema) else kind
     if "derive" in hints(schema) or "labels" in hints(schema):
         labels = says = ""
     fitting = _for_type(kind, schema)
     if fitting.split()[0] != kind.split()[0] and fitting.split()[0] != "int":
         labels = says = ""
-    kind = fitting
+    kind = fitting if fitting != "pick things" else " ".join([fitting, *_nouns(words, schema)])
     name, *args = kind.split()
     own_unit = _unit_of(name, args)
     return Meaning(
         name, tuple(args), _labels(words, group, labels, schema), tuple(filter(None, says.split("|"))),
         unit or own_unit, group, known=found is not None or "format" in schema,
     )  # fmt: skip
+
+
+def _described(schema: Mapping[str, Any], key_words: Sequence[str], found: tuple[str, str, str] | None) -> str:
+    """The kind of a text by the nouns of its description, else, where the table does not know it, of its name."""
+    if schema.get("type") != "string" or "format" in schema:
+        return ""
+    known: dict[str, str] = free.words()["heads"]
+    told = [noun for noun in heads(str(schema.get("description", ""))) if singular(noun) in known]
+    if not told:
+        own = singular(key_words[-1]) if key_words else ""
+        return known.get(own, "") if found is None else ""
+    kind = known[singular(told[0])]
+    # "Number" says less than most names do, and the table knows how a kind of number is written.
+    weak = kind.startswith("code") and found is not None and found[0].split()[0] != "pick"
+    return "" if weak or (found and found[0].split()[0] == kind.split()[0] != "pick") else kind
+
+
+_NO_HEADS = frozenset((
+    "text", "value", "entry", "kind", "number", "thing", "name", "data", "info", "detail", "list", "string", "field",
+    "other", "way", "one", "word", "extra", "note", "line", "goe", "goes", "been", "have", "done", "were", "that",
+))  # fmt: skip
+
+
+def _nouns(key_words: Sequence[str], schema: Mapping[str, Any]) -> list[str]:
+    """What things of a field are called, by its description or else by its key."""
+    said = [singular(noun) for noun in heads(str(schema.get("description", "")))] or [
+        singular(w) for w in key_words[-1:]
+    ]
+    return [noun for noun in said if len(noun) > 2 and noun not in _NO_HEADS and not noun.endswith("ed")][:3]
 
 
 def _dated(kind: str, schema: Mapping[str, Any]) -> bool:
@@ -166,7 +205,7 @@ def _parted(words: list[str], schema: Mapping[str, Any]) -> tuple[list[str], str
     if schema.get("type") in ("integer", "number"):
         if len(words) > 1 and words[-1] in table()["units"] and _is_unit(words):
             return words[:-1], table()["units"][words[-1]]
-        match = _UNIT_SAID.search(str(schema.get("description", "")))
+        match = _UNIT_SAID.search(re.split(r"[,;.(]", str(schema.get("description", "")))[0])
         if match:
             said = match[1].lower()
             return words, _LONG_UNITS.get(said) or table()["units"].get(said, "")
@@ -234,17 +273,28 @@ def _guessed(schema: Mapping[str, Any], words: Sequence[str]) -> tuple[str, str,
 
 
 _NUMERIC = ("int", "dec", "money", "year", "pickint")
+_COUNTS = ("int", "dec", "pickint")
+_NUMBER_SAID = re.compile(r"\b(?:number|how many|how much|count|digits?|figure)\b", re.IGNORECASE)
+
+
+def _units_said(kind: str) -> bool:
+    """Whether a kind's number stands with a unit, as a text may have it."""
+    name, *args = kind.split()
+    return name == "pickint" or bool(_unit_of(name, args))
 
 
 def _for_type(kind: str, schema: Mapping[str, Any]) -> str:
     """The kind, or the nearest one that the schema's type allows."""
-    name = kind.split()[0]
+    name, description = kind.split()[0], str(schema.get("description", ""))
     kinds = schema.get("type")
     numeric = kinds in ("integer", "number")
     if kinds == "boolean":
         return "bool"
     if numeric and name not in _NUMERIC:
         return "year 1990 2025" if name == "date" else "int 1 60" if kinds == "integer" else "dec 1 120 1"
+    if kinds == "string" and name in _COUNTS and not _units_said(kind) and not _NUMBER_SAID.search(description):
+        # A count that is a text is none: "quantity" may be what was measured as well as "250 g".
+        return "pick things" if description else "pick quantities"
     if kinds == "integer" and name in ("dec", "money"):
         return " ".join(["int", *kind.split()[1:3]])
     return kind
@@ -260,7 +310,8 @@ def _labels(words: Sequence[str], group: str, table_labels: str, schema: Mapping
     found = [plain, plain]
     if schema.get("title"):
         found += [_lower_first(str(schema["title"]))] * 2
-    found += _short(str(schema.get("description", "")))
+    if "enum" not in schema:
+        found += _short(str(schema.get("description", "")))
     table_labels = "" if schema.get("type") == "object" else table_labels
     found += [f"{spoken(group.split())} {label}".strip() for label in table_labels.split("|") if label]
     return tuple(label.strip(" .:") if not label.endswith("no.") else label for label in found if label.strip())
@@ -274,13 +325,31 @@ def _asked(words: Sequence[str]) -> list[str]:
     return rest
 
 
+_NO_LABEL = (
+    "whether",
+    "how",
+    "if",
+    "when",
+    "what",
+    "one",
+    "each",
+    "every",
+    "all",
+    "any",
+    "who",
+    "where",
+    "true",
+    "number",
+)
+
+
 def _short(description: str) -> list[str]:
     """A description of a few words, without its article and unit, as one more label."""
     text = _UNIT_SAID.sub("", description.split(".")[0].split(",")[0].split("(")[0])
     text = re.sub(r"^(the|a|an) ", "", text.strip(), flags=re.IGNORECASE).strip(" .:;")
     if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{1,27}", text) or not 1 <= len(text.split()) <= 4:
         return []
-    return [] if text.split()[0].lower() in ("whether", "how", "if", "when", "what", "one") else [_lower_first(text)]
+    return [] if text.split()[0].lower() in _NO_LABEL else [_lower_first(text)]
 
 
 def _lower_first(text: str) -> str:

@@ -7,17 +7,18 @@ is worked out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from slmbench.core import BadInput
 from slmbench.schema import check_schema, resolve
 from slmbench.synth.amounts import amount
-from slmbench.synth.fields import Meaning, hints, meaning, theme_of, words_in
+from slmbench.synth.fields import Meaning, hints, keys_of, meaning, theme_of, words_in
 from slmbench.synth.kinds import Story
 from slmbench.synth.rules import operands
 from slmbench.synth.sums import settle
+from slmbench.synth.synonyms import said
 from slmbench.synth.texts import text
 from slmbench.synth.tree import Impossible, Node
 from slmbench.synth.values import Source
@@ -43,10 +44,11 @@ def plan(schema: Mapping[str, Any], name: str) -> None:
 
 
 class Filler:
-    """Draws documents for one schema; `theme` is what they are about."""
+    """Draws documents for one schema; `theme` is what they are about, `priced` whether a field is their currency."""
 
     def __init__(self, schema: Mapping[str, Any], name: str) -> None:
         self.schema, self.theme = schema, theme_of(schema, name)
+        self.priced = any(words_in(key)[-1:] == ["currency"] for key in keys_of(schema, schema))
 
     def fill(self, source: Source, *, nulls: bool = False) -> list[Node]:
         """The fields of one document in the schema's order; `nulls` allows null where the schema does.
@@ -56,7 +58,22 @@ class Filler:
         story = Story(source, source.date(2024, 2026), self.theme)
         nodes = _Maker(self.schema, story, nulls).object(_concrete(self.schema, self.schema, source), "")
         settle(nodes, nodes, source)
+        _tie(nodes, source)
         return nodes
+
+
+def _tie(nodes: Sequence[Node], source: Source) -> None:
+    """Numbers that a description ties to an option of another field go with it: "0 for a studio"."""
+    options = {str(node.value).casefold(): node for node in nodes if node.schema.get("enum")}
+    enums = {str(option).casefold() for node in nodes for option in node.schema.get("enum", ())}
+    for node in nodes:
+        for number, texts in said(node.schema).synonyms.items() if node.schema.get("type") == "integer" else ():
+            tied = {text.casefold() for text in texts} & enums
+            if tied & set(options):
+                node.value = int(number)
+            elif tied and node.value == int(number):
+                low = max(1, int(node.schema.get("minimum", 1)))
+                node.value = source.integer(low, max(low, min(4, int(node.schema.get("maximum", 4)))))
 
 
 def _concrete(schema: Any, root: Mapping[str, Any], source: Source, *, nulls: bool = False) -> dict[str, Any]:
@@ -99,7 +116,7 @@ def _type(schema: Mapping[str, Any], source: Source, *, nulls: bool) -> str:
 
 def _telling(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a field's schema that says what it means."""
-    kept = ("type", "format", "title", "description", "minLength", "maxLength", "x-slmbench")
+    kept = ("type", "format", "enum", "title", "description", "minLength", "maxLength", "x-slmbench")
     return {key: schema[key] for key in kept if key in schema}
 
 
@@ -121,7 +138,7 @@ class _Maker:
         if len(kept) < max(1, schema.get("minProperties", 0)):
             kept = list(properties)
         nodes = [self.field(key, properties[key], parent) for key in kept[: schema.get("maxProperties", len(kept))]]
-        if any(words_in(node.key)[-1:] in (["unit"], ["units"], ["uom"]) for node in nodes):
+        if any(words_in(key)[-1:] in (["unit"], ["units"], ["uom"]) for key in properties):
             # The unit is a field of its own: no other one may stand behind the number.
             for node in nodes:
                 node.meaning = replace(node.meaning, unit="")
@@ -176,6 +193,8 @@ class _Maker:
         """Fill a list of scalars: `count` different ones where there are as many, and at least `low`."""
         if hints(node.schema) and not hints(item):
             item["x-slmbench"] = hints(node.schema)
+        if "description" in node.schema:
+            item.setdefault("description", node.schema["description"])
         node.meaning = meaning(node.key, _telling(item))
         found: list[Any] = []
         for _ in range(count * 8):
@@ -200,5 +219,8 @@ class _Maker:
         if schema["type"] == "boolean":
             return self.source.chance(0.5)
         if schema["type"] in ("integer", "number"):
+            named = [int(number) for number in said(schema).synonyms if schema["type"] == "integer"]
+            if named and self.source.chance(0.4):
+                return self.source.pick(named)
             return amount(key, schema, told, self.source)
         return text(key, schema, told, self.story)

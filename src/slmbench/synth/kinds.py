@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
-import string
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from slmbench.synth import free
 from slmbench.synth.fields import Meaning, table
 from slmbench.synth.values import Person, Source, ascii_slug, iso
 
@@ -33,15 +34,36 @@ class Story:
 
 
 def _code(story: Story, told: Meaning) -> str:
-    """A code of one of the patterns in `args`: a digit for each #, a letter for each @."""
-    letters = string.ascii_uppercase.replace("O", "").replace("I", "")
-    pattern = story.source.pick(" ".join(told.args).split("|"))
-    return re.sub("@", lambda _: story.source.pick(letters), story.source.digits(pattern))
+    """A code of one of the patterns in `args`: a digit for each #, a letter for each @; often of another shape, where
+    they are nothing but numbers."""
+    patterns = " ".join(told.args).split("|")
+    if len(patterns) > 2 and min(map(len, patterns)) > 4 and story.source.chance(0.45):
+        return free.code(story.source)
+    return free.shaped(story.source.pick(patterns), story.source)
 
 
 def _pick(story: Story, told: Meaning) -> str:
-    known, name = table()["choices"], told.args[0]
-    return str(story.source.pick(known.get(f"{name}.{story.theme}", known[name])))
+    """One of a list, or what the templates of the same name make; nouns behind the name may head it."""
+    choices, source, (name, *nouns) = table()["choices"], story.source, told.args
+    listed = choices.get(f"{name}.{story.theme}", choices.get(name))
+    if free.makes(name) and (listed is None or name == "things" or source.chance(0.7)):
+        if nouns and source.chance(0.35):
+            return free.made("headed", source, nouns)
+        return free.made(name, source, choices=_anything())
+    return str(source.pick(listed))
+
+
+@functools.cache
+def _anything() -> tuple[str, ...]:
+    return tuple(free.anything(table()["choices"]))
+
+
+def _city(story: Story, told: Meaning) -> str:
+    return story.source.city() if story.source.chance(0.35) else free.made("towns", story.source)
+
+
+def _street(story: Story, told: Meaning) -> str:
+    return story.source.street() if story.source.chance(0.7) else free.made("streets", story.source)
 
 
 def _person(story: Story, told: Meaning) -> str:
@@ -102,7 +124,10 @@ def sentence(story: Story, bank: str) -> str:
 
 def _version(story: Story, told: Meaning) -> str:
     s = story.source
-    return s.pick(["{}.{}.{}", "v{}.{}.{}", "{}.{}"]).format(s.integer(0, 12), s.integer(0, 30), s.integer(0, 9))
+    form = s.pick(
+        ["{}.{}.{}", "v{}.{}.{}", "{}.{}", "{}.{}.{}-beta", "{}.{}.{} RC1", "{}.{}.{}.{}", "20{}.{}", "{}.{}a"]
+    )
+    return form.format(s.integer(0, 12), s.integer(0, 30), s.integer(0, 9), s.integer(1, 999))
 
 
 def _ip(story: Story, told: Meaning) -> str:
@@ -131,9 +156,9 @@ MAKERS: dict[str, Callable[[Story, Meaning], str]] = {
     "email": lambda story, told: story.person(told.group).email,
     "phone": lambda story, told: story.source.phone(),
     "company": lambda story, told: story.source.company(),
-    "street": lambda story, told: story.source.street(),
+    "street": _street,
     "address": _address,
-    "city": lambda story, told: story.source.city(),
+    "city": _city,
     "country": lambda story, told: story.source.place.country,
     "postcode": lambda story, told: story.source.postcode(),
     "iban": lambda story, told: story.source.iban(),

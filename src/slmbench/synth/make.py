@@ -23,8 +23,10 @@ from slmbench.synth.doc import Doc
 from slmbench.synth.fields import spoken, words_in
 from slmbench.synth.fill import Filler, plan
 from slmbench.synth.more_styles import STYLES
+from slmbench.synth.saying import choose
 from slmbench.synth.shown import Manner, money
 from slmbench.synth.speech import Phrases, bare, on_words
+from slmbench.synth.strays import lookalikes
 from slmbench.synth.styles import first_up
 from slmbench.synth.tree import Impossible, Node, as_object, every
 from slmbench.synth.values import Source
@@ -79,7 +81,8 @@ def _rows(schema: Mapping[str, Any], n: int, seed: int, schema_id: str) -> Itera
                 why = str(error)
                 continue
             value = as_object(nodes)
-            text = _document(nodes, first_up(title), style, source, filler.theme)
+            choose(nodes, source)
+            text = _document(nodes, first_up(title), style, source, filler.theme, priced=filler.priced)
             wrong = check_example(Example("row", text, schema_id, schema, value, {"complexity": level}))
             plain = normalised(text)
             if not wrong and plain not in known:
@@ -94,15 +97,17 @@ def _rows(schema: Mapping[str, Any], n: int, seed: int, schema_id: str) -> Itera
             raise BadInput(f"{schema_id}: after {i} of {n} rows no more could be made ({why}); loosen that field.")
 
 
-def _document(nodes: Sequence[Node], title: str, style: str, source: Source, theme: str) -> str:
-    """The document of these fields in one of STYLES."""
+def _document(nodes: Sequence[Node], title: str, style: str, source: Source, theme: str, *, priced: bool) -> str:
+    """The document of these fields in one of STYLES; `priced` says that the schema has a field for the currency."""
     rng, visible = source.rng, [node for node in nodes if not node.hidden]
     mark = next((str(node.value) for node in nodes if node.meaning.args == ("currencies",)), None)
-    form = money(mark or rng.choice(["", "", "$", "€", "EUR", "£"]), rng)
+    # A currency that the document shows and no field has would be one more thing to extract.
+    form = money(mark or rng.choice(["", "", "$", "€", "EUR", "£"] if not priced else [""]), rng)
     amounts = [node.value for node in every(visible) if node.meaning.kind == "money"]
     cents = not all(float(value).is_integer() for value in amounts if isinstance(value, int | float))
     manner = Manner(source, form, cents, grouped=source.chance(0.5), blocks=style in _BLOCKS)
-    text = STYLES[style](Doc({}, {"title": title}, Phrases(), rng, visible, theme, source, manner))
+    others = lookalikes(visible, manner, theme)
+    text = STYLES[style](Doc({}, {"title": title}, Phrases(), rng, visible, theme, source, manner, others))
     # A style's small letter at the start of "PH value" or "VAT ID" is a slip.
     text = on_words(text, lambda said: re.sub(r"\b[a-z](?=[A-Z]{2})", lambda match: match[0].upper(), said))
     return bare(text).strip()

@@ -104,8 +104,22 @@ def thread(doc: Doc) -> str:
     return f"{body}\n\n{wrote}\n" + "\n".join(asked)
 
 
+def advert(doc: Doc) -> str:
+    """What stands in a small advertisement, a notice or a headline: values in a row, labels only where needed."""
+    rng = doc.rng
+    plain = [node for node in doc.nodes if not node.items and not node.children and node.meaning.kind != "prose"]
+    rest = [node for node in doc.nodes if all(node is not one for one in plain)]
+    found = doc.chips(plain)
+    mark, cut = rng.choice([", ", ". ", " - ", " | ", " · ", "; ", " // "]), rng.randint(1, max(1, len(found)))
+    lines = [first_up(mark.join(found[:cut])), mark.join(found[cut:])] if doc.chance(0.5) else [mark.join(found)]
+    head = rng.choice(["", "", first_up(doc.title()), doc.title().upper(), first_up(doc.about()), "NEW: ", "Notice"])
+    said = [other.sentence for other in doc.others] + ([doc.remark()] if doc.chance(0.3) else [])
+    tail = _listed(doc, rest) if rest and doc.chance(0.5) else doc.sentences(rest) if rest else said
+    return "\n".join(part for part in [head, *lines, *tail] if part)
+
+
 STYLES: dict[str, Callable[[Doc], str]] = {
     **styles.TRAINED,
-    **{style.__name__: style for style in (memo, letter, record, scribble, thread)},
+    **{style.__name__: style for style in (memo, letter, record, scribble, thread, advert)},
 }
 """All styles of documents, by name."""

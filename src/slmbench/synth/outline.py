@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from slmbench.synth.clauses import unmeant
 from slmbench.synth.fields import hints, singular, spoken, words_in
 from slmbench.synth.shown import Manner, shown
 from slmbench.synth.tree import Node
@@ -133,6 +134,9 @@ class _Labels:
         fits = [
             label for label in node.meaning.labels if not said or is_noun(label) or hints(node.schema).get("labels")
         ]
+        if unmeant(str(node.schema.get("description", ""))).labels and not hints(node.schema).get("labels"):
+            # Where the document may hold its like, "date" or "from" alone would fit both.
+            fits = [label for label in fits if set(words_in(label)) & set(words_in(node.key))]
         barred = self.used | (self.reserved - {own.lower()})
         free = [label for label in fits if label.lower() not in barred]
         rest = own if own.lower() not in self.used else spoken(words_in(path or node.key))

@@ -48,6 +48,11 @@ def shown(node: Node, manner: Manner, *, inside: bool = False) -> Any:
     value = node.value
     if isinstance(value, bool):
         return value
+    if isinstance(node.said, str):
+        said = node.said
+        return (
+            said[0].upper() + said[1:] if not manner.spoken and said.islower() and manner.source.chance(0.4) else said
+        )
     if isinstance(value, list):
         return _list(node, value, manner, inside)
     return _scalar(node, value, manner, inside)
@@ -58,8 +63,8 @@ def _list(node: Node, value: list[Any], manner: Manner, inside: bool) -> str:
     rng = manner.source.rng
     if not value:
         return rng.choice(["none", "n/a", "none"])
-    texts = [_scalar(node, item, manner) for item in value]
-    long = any(len(text) > 24 or "," in text for text in texts)
+    texts = node.said if isinstance(node.said, list) else [_scalar(node, item, manner) for item in value]
+    long = any(len(text) > 24 or "," in text for text in texts) or any(" and " in text for text in texts)
     if not manner.spoken and not inside and manner.blocks and manner.source.chance(0.8 if long else 0.4):
         mark = rng.choice(["  - ", "  * ", "  {}. ", "  {}) "])
         return "".join("\n" + mark.format(number) + text for number, text in enumerate(texts, 1))
@@ -81,12 +86,30 @@ def _scalar(node: Node, value: Any, manner: Manner, inside: bool = False) -> str
     if isinstance(value, int | float):
         return _amount(node, value, manner, inside)
     if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        return spell(value, {"format": "date"}, rng, 0.85 if spoken else 0.6)
+        return _day(datetime.date.fromisoformat(value), rng) if rng.random() < (0.92 if spoken else 0.7) else value
     if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):
         return spell(value, {"format": "date-time"}, rng, 0.85 if spoken else 0.5)
     if match := re.fullmatch(r"(\d\d:\d\d)(:\d\d(Z?))?", value):
         return _clock(match, rng)
     return _option(value, manner) if value in (node.schema.get("enum") or []) else str(value)
+
+
+def _day(day: datetime.date, rng: random.Random) -> str:
+    """A day in any of the forms that are read one way only."""
+    month, short, weekday = f"{day:%B}", f"{day:%b}", f"{day:%A}"
+    nth = f"{day.day}{'th' if day.day // 10 == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(day.day % 10, 'th')}"
+    dotted = short if short == month else f"{short}."
+    forms = (
+        f"{day.day} {month} {day.year}", f"{day.day} {month} {day.year}", f"{month} {day.day}, {day.year}",
+        f"{day.day} {short} {day.year}", f"{short} {day.day}, {day.year}", f"{day:%d.%m.%Y}", f"{day:%Y/%m/%d}",
+        f"{day.day}.{day.month}.{day.year}", f"{nth} of {month} {day.year}", f"{nth} {month} {day.year}",
+        f"{weekday}, {day.day} {month} {day.year}", f"{weekday} {day.day} {month} {day.year}",
+        f"{weekday[:3]} {day.day} {short} {day.year}", f"{weekday}, {month} {day.day}, {day.year}",
+        f"{month} {nth}, {day.year}", f"{month} {nth} {day.year}", f"{dotted} {day.day}, {day.year}",
+        f"{day.day}. {month} {day.year}", f"{day:%d} {month} {day.year}", f"{day.day} {month.upper()} {day.year}",
+        f"the {nth} of {month}, {day.year}", f"{day.day} {month}, {day.year}",
+    )  # fmt: skip
+    return rng.choice(forms)
 
 
 def _option(value: str, manner: Manner) -> str:

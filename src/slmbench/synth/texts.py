@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slmbench.schema import validate
+from slmbench.synth.clauses import dress
 from slmbench.synth.fields import Meaning
 from slmbench.synth.kinds import MAKERS, Story, sentence
 from slmbench.synth.patterns import matching
@@ -26,7 +27,7 @@ def text(key: str, schema: Mapping[str, Any], told: Meaning, story: Story) -> st
     examples = [str(example) for example in schema.get("examples", [])] or _default(schema)
     repeated = None
     for candidate in _likely(examples, told, story):
-        fitted = _fitted(candidate, schema, told, story)
+        fitted = _undressed(_fitted(candidate, schema, told, story), str(schema.get("description", "")))
         if _allowed(fitted, schema):
             if told.kind in ("date", "moment") or fitted not in story.told:
                 story.told.add(fitted)
@@ -38,6 +39,14 @@ def text(key: str, schema: Mapping[str, Any], told: Meaning, story: Story) -> st
         if _allowed(candidate, schema):
             return candidate
     raise Impossible(f"no text was found for field {key!r} that its pattern, format and lengths allow")
+
+
+def _undressed(text: str, description: str) -> str:
+    """The text without what the description says that a value has not: the title of a name, the v of a version."""
+    for before, _ in dress(description):
+        rest = re.sub(rf"^{re.escape(before.strip())}\.?{' ' if before.endswith(' ') else ''}(?=\S)", "", text)
+        text = rest if rest[:1].isupper() or not before.strip()[:1].isupper() else text
+    return text
 
 
 def _default(schema: Mapping[str, Any]) -> list[str]:

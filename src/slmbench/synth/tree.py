@@ -17,7 +17,9 @@ class Impossible(Exception):
 class Node:
     """One field of one document: a leaf with its `value`, an object with `children`, or a list of objects, `items`.
 
-    `hidden` says that the document need not show it: a constant, or a result that the reader works out.
+    `hidden` says that the document need not show it: a constant, or a result that the reader works out. `said` is how
+    the document writes the value where that is not for its style to choose, for a list of texts one for each;
+    `sentence` says all of it in running text.
     """
 
     key: str
@@ -27,6 +29,8 @@ class Node:
     children: list[Node] | None = None
     items: list[list[Node]] | None = None
     hidden: bool = False
+    said: str | list[str] | None = None
+    sentence: str | None = None
 
     @property
     def below(self) -> list[list[Node]]:

@@ -15,12 +15,15 @@ _NO_NOUNS = _PREPOSITIONS | frozenset((
     "cost", "hand", "because", "measured", "actual", "expected", "net",
 ))  # fmt: skip
 """Labels that are one of these head a line, and fit no sentence."""
+_SEEN = frozenset(("seen", "known", "met", "sent", "made", "given", "taken", "done", "held", "kept", "sold", "bought"))
 _PLURALS = {" is ": " are ", " was ": " were ", " comes ": " come ", "it is ": "they are "}
 
 
 def is_noun(label: str) -> bool:
     """Whether "the {label} is" reads well: not for "by" and "seen by", but for "amount due"."""
     said = label.lower().split() or [""]
+    if (said[-1].endswith("ed") and len(said[-1]) > 5) or said[-1] in _SEEN:
+        return False
     ends = _PREPOSITIONS if " " in label else _NO_NOUNS
     return said[0] not in ("to", "what", "how", "before", "no") and said[-1] not in ends
 

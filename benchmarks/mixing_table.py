@@ -1,0 +1,71 @@
+"""What one model for several tasks costs or gives: the unified model against each model of a single task, in pairs.
+
+Both have answered the same test rows; the table is made of results/ alone and printed as Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from _table import command
+
+from slmbench.compare import difference, paired
+from slmbench.metrics import figure
+from slmbench.publish.record import Record
+from slmbench.publish.stored import load_record, load_samples
+from slmbench.publish.tables import full, markdown_table
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+UNIFIED = "unified_135m"
+ALONE = {
+    "edge_json_135m": "test",
+    "edge_json_135m_large": "test",
+    "edge_intent_135m": "edge_intent_test",
+    "edge_func_call_135m": "edge_func_call_test",
+}
+"""Each model of one task, and what the unified one calls the test set that both answered."""
+BEGIN, END = "<!-- mixing:begin -->", "<!-- mixing:end -->"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table, or put it between the markers of a file."""
+    command(__doc__, mixing_table, BEGIN, END, argv)
+
+
+def mixing_table(results: Path = RESULTS) -> str:
+    """Markdown: a row for each model of one task; all differences are the unified model's figure minus that one's."""
+    path = results / f"{UNIFIED}.json"
+    mixed = load_record(path)
+    answers = load_samples(path, mixed)
+    rows = []
+    for name, test in ALONE.items():
+        path = results / f"{name}.json"
+        record = load_record(path)
+        alone, together = paired(load_samples(path, record)["test"]["tuned"], answers[test]["tuned"])
+        found = difference(alone, together, "json_exact")
+        change, low, high = (f"{100 * found[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
+        rows.append([
+            name, learnt(record), full(figure(alone, "json_exact"), "json_exact"),
+            full(figure(together, "json_exact"), "json_exact"), f"{change} ({low} to {high})", f"{found['p']:.3f}",
+        ])  # fmt: skip
+    head = [
+        "trained on one task",
+        "it learnt from",
+        "JSONExact",
+        f"{UNIFIED}, {learnt(mixed)}",
+        "points",
+        "McNemar's p",
+    ]
+    return markdown_table(head, rows)
+
+
+def learnt(record: Record) -> str:
+    """Rows times epochs, and how long it took."""
+    training = record["training"]
+    times = f" × {training['epochs']}" if training["epochs"] > 1 else ""
+    return f"{training['examples']:,} rows{times} in {training['seconds'] / 60:.0f} min"
+
+
+if __name__ == "__main__":
+    main()
