@@ -43,6 +43,14 @@ def test_a_value_and_where_it_was_read(value: Any, text: str, properties: Any, r
     assert told({"x": value}, text, {"x": properties}) == {"/x": (rule, said)}
 
 
+def test_a_yes_or_no_that_the_schemas_own_words_say() -> None:
+    pets = {"pets_allowed": {"type": "boolean", "description": "Whether tenants may keep animals"}}
+    text = "A quiet flat. Tenants may not keep animals. Call us."
+    assert told({"pets_allowed": False}, text, pets) == {"/pets_allowed": ("boolean_words", "Tenants may not keep animals")}
+    text = "In this house, tenants may keep animals."
+    assert told({"pets_allowed": True}, text, pets) == {"/pets_allowed": ("boolean_words", "tenants may keep animals")}
+
+
 def test_labels_and_order_tell_equal_values_apart() -> None:
     text = "Seats: 4. Rooms: 4. Price 4 euros."
     found = {s.path: s.span for s in sources({"rooms": 4, "price": 4, "seats": 4}, {}, text)}

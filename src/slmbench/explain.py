@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slmbench.schema import leaves, words_of
@@ -20,6 +21,8 @@ from slmbench.synth.structure import field_schema
 NONE = "none"
 LONGEST_WINDOW = 9
 """Words that one value is spelt in, at most: "the twenty-fourth of March 2027 at half past seven" has nine."""
+LONGEST_STATEMENT = 16
+"""Words of a sentence that says yes or no, at most."""
 MOST_WORDS = 4000
 """Of documents longer than this only what stands there as it is, is looked for."""
 LABEL_REACH = 48
@@ -28,6 +31,8 @@ _WITHOUT_DIGITS = frozenset({"number_words", "boolean_words", "enum_spelling", "
 _EDGES = ".,;:!?()[]{}<>\"'`*_|="
 Span = tuple[int, int]
 Path = tuple[str | int, ...]
+Follows = Callable[[str], str | None]
+"""The rule by which a leaf follows from a text, None where it does not."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,11 @@ def sources(value: Any, schema: Mapping[str, Any], text: str) -> list[Source]:
     found = []
     for path, leaf in leaves(value):
         field = field_schema(schema, path)
-        rule = derive(leaf, text, field)
+        follows = partial(derive, leaf, field_schema=field, key=_name(path))
+        rule = follows(text)
         span = None
         if rule is not None:
-            span = _chosen(list(_candidates(leaf, rule, field, text)), path, text, taken)
+            span = _chosen(list(_candidates(leaf, rule, follows, text)), path, text, taken)
         elif isinstance(leaf, str) and leaf.strip() and "enum" not in field and "const" not in field:
             span = _chosen(list(_copies(leaf, text, re.IGNORECASE)), path, text, taken)
             rule = "verbatim" if span else None
@@ -69,11 +75,16 @@ def pointer(path: Path) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _candidates(value: Any, rule: str, schema: Mapping[str, Any], text: str) -> Iterator[Span]:
+def _name(path: Path) -> str:
+    """The last key of a path."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "")
+
+
+def _candidates(value: Any, rule: str, follows: Follows, text: str) -> Iterator[Span]:
     if rule == "verbatim":
         yield from _copies(value if isinstance(value, str) else json.dumps(value), text)
     elif rule != "empty_list":
-        yield from _windows(value, rule, schema, text)
+        yield from _windows(rule, follows, text)
 
 
 def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
@@ -89,30 +100,31 @@ def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
     yield from spans or [match.span() for match in re.finditer(pattern, text, flags)]
 
 
-def _windows(value: Any, rule: str, schema: Mapping[str, Any], text: str) -> Iterator[Span]:
+def _windows(rule: str, follows: Follows, text: str) -> Iterator[Span]:
     """The smallest runs of words from which the rule leads to the value."""
+    longest = LONGEST_STATEMENT if rule == "boolean_words" else LONGEST_WINDOW
     words = [match.span() for match in re.finditer(r"\S+", text)]
     if len(words) > MOST_WORDS:
         return
     ends: dict[int, Span] = {}
     for i, (begin, _) in enumerate(words):
-        for j in range(i, min(i + LONGEST_WINDOW, len(words))):
+        for j in range(i, min(i + longest, len(words))):
             end = words[j][1]
             window = text[begin:end]
             if rule not in _WITHOUT_DIGITS and not any(map(str.isdigit, window)):
                 continue
-            if derive(value, window, schema) == rule:
+            if follows(window) == rule:
                 ends[end] = (begin, end)  # a later beginning with the same end is the smaller window
                 break
     for begin, end in sorted(ends.values()):
-        yield _trimmed(value, rule, schema, text, begin, end)
+        yield _trimmed(rule, follows, text, begin, end)
 
 
-def _trimmed(value: Any, rule: str, schema: Mapping[str, Any], text: str, begin: int, end: int) -> Span:
+def _trimmed(rule: str, follows: Follows, text: str, begin: int, end: int) -> Span:
     """A window without the marks at its ends that the value does not need."""
-    while begin < end - 1 and text[begin] in _EDGES and derive(value, text[begin + 1 : end], schema) == rule:
+    while begin < end - 1 and text[begin] in _EDGES and follows(text[begin + 1 : end]) == rule:
         begin += 1
-    while begin < end - 1 and text[end - 1] in _EDGES and derive(value, text[begin : end - 1], schema) == rule:
+    while begin < end - 1 and text[end - 1] in _EDGES and follows(text[begin : end - 1]) == rule:
         end -= 1
     return begin, end
 
@@ -122,8 +134,7 @@ def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span])
     if not spans:
         return None
     last = taken[-1][1] if taken else 0
-    label = next((step for step in reversed(path) if isinstance(step, str)), "")
-    words = [word for word in words_of(label) if len(word) > 1]
+    words = [word for word in words_of(_name(path)) if len(word) > 1]
 
     def rank(span: Span) -> tuple[bool, int, bool, int]:
         overlaps = any(span[0] < end and begin < span[1] for begin, end in taken)
