@@ -229,7 +229,7 @@ def test_a_server_under_load_and_faults(wide_exports: Path, mails: Path, tmp_pat
     )  # fmt: skip
     assert found is not None, errors
     assert code == int(bool(found["missed"])) and json.loads(out.read_text()) == found
-    speed = ("one client: the median", "load: memory rose", "connections: /healthz failed 0 times")
+    speed = ("one client: the median", "load: memory rose", "connections: /healthz failed 0 times", "gone: 1 of 2")
     assert [line for line in found["missed"] if not line.startswith(speed)] == []
     assert found["one_client"]["answered"] == len(found["one_client"]["ms"]) == 4
     assert found["load"]["answered"] > 0 and found["load"]["memory"]["first_mib"] > 10
