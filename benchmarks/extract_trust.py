@@ -34,6 +34,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from slmbench.calibrate import COVERAGES, CURVE_POINTS, judged
 from slmbench.confidence import curves_of, expected_calibration_error, reliability, risk_coverage
 from slmbench.core import BadInput, Completion, Example, SlmbenchError
 from slmbench.documents import Document
-from slmbench.explain import LONGEST_WINDOW, MOST_WORDS, NONE, Span, pointer
+from slmbench.explain import LONGEST_STATEMENT, LONGEST_WINDOW, MOST_WORDS, NONE, Follows, Span, pointer
 from slmbench.explain import Path as Leaf
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor, Row
@@ -181,27 +182,38 @@ def keys(path: Leaf) -> list[str]:
     return [step for step in path if isinstance(step, str)]
 
 
+def name_of(path: Leaf) -> str:
+    """The field's name."""
+    return next(reversed(keys(path)), "")
+
+
 def verdict(value: Row, path: Leaf, found: Sequence[Span], twins: Sequence[Leaf], example: Example) -> str:
     """Which of VERDICTS holds of a right value that has these places, and that the same field has at these paths."""
     span = value["span"]
     if span is None:
         return "missed" if found else "nowhere"
     begin, end = span
-    if not reads(value["value"], value["from"], field_schema(example.schema, path), example.text[begin:end]):
+    follows = follower(value["value"], path, example.schema)
+    if not reads(value["value"], value["from"], follows, example.text[begin:end]):
         return "other"
-    place = settled(found, keys(path)[-1] if keys(path) else "", example.text, twins.index(path), len(twins))
+    place = settled(found, name_of(path), example.text, twins.index(path), len(twins))
     if place is None:
         return "several"
     return "right" if begin < place[1] and place[0] < end else "elsewhere"
 
 
-def reads(value: Any, rule: str, field: Mapping[str, Any], text: str) -> bool:
+def follower(value: Any, path: Leaf, schema: Mapping[str, Any]) -> Follows:
+    """The rule by which a leaf follows from a text, as a function of the text."""
+    return partial(derive, value, field_schema=field_schema(schema, path), key=name_of(path))
+
+
+def reads(value: Any, rule: str, follows: Follows, text: str) -> bool:
     """Whether a text is a value but for case and white space, or leads to it by a rule, and no less of it does."""
     if isinstance(value, str) and fold(text).casefold() == fold(value).casefold():
         return True
     words = text.split()
     less = [" ".join(words[1:]), " ".join(words[:-1])] if len(words) > 1 else []
-    return derive(value, text, field) == rule and all(derive(value, part, field) is None for part in less)
+    return follows(text) == rule and all(follows(part) is None for part in less)
 
 
 def settled(found: Sequence[Span], name: str, text: str, rank: int = 0, twins: int = 1) -> Span | None:
@@ -220,25 +232,26 @@ def is_named(at: int, name: str, text: str) -> bool:
 
 def places(values: Sequence[tuple[Leaf, Any]], schema: Mapping[str, Any], text: str) -> list[list[Span]]:
     """All places of each leaf, in the text's order; those that share characters are one."""
-    fields = [field_schema(schema, path) for path, _ in values]
+    follows = [follower(value, path, schema) for path, value in values]
     found: list[list[Span]] = [list(spelt(value, text)) if isinstance(value, str) else [] for _, value in values]
-    # Of strings, only those of an enum and dates are ever written otherwise than they are.
-    led = [
-        i
-        for i, (_, value) in enumerate(values)
-        if isinstance(value, int | float) or (isinstance(value, str) and ("enum" in fields[i] or value[:2].isdigit()))
-    ]
+    led = [i for i, (path, value) in enumerate(values) if is_led(value, field_schema(schema, path))]
     words = [match.span() for match in re.finditer(r"\S+", text)]
     ends: list[dict[int, Span]] = [{} for _ in values]
     for first, (begin, _) in enumerate(words if len(words) <= MOST_WORDS else []):
         left = led
-        for _, end in words[first : first + LONGEST_WINDOW]:
+        for count, (_, end) in enumerate(words[first : first + LONGEST_STATEMENT], 1):
             # All leaves are asked of one window before the next: what stands in it is looked up once.
-            here = [i for i in left if derive(values[i][1], text[begin:end], fields[i]) is not None]
+            left = [i for i in left if count <= LONGEST_WINDOW or isinstance(values[i][1], bool)]
+            here = [i for i in left if follows[i](text[begin:end]) is not None]
             for i in here:
                 ends[i][end] = (begin, end)  # a later beginning with the same end is the smaller window
             left = [i for i in left if i not in here]
     return [merged([*spans, *windows.values()]) for spans, windows in zip(found, ends, strict=True)]
+
+
+def is_led(value: Any, field: Mapping[str, Any]) -> bool:
+    """Whether a rule may lead to a value from other text: of strings, to those of an enum and to dates and times."""
+    return isinstance(value, int | float) or (isinstance(value, str) and ("enum" in field or value[:2].isdigit()))
 
 
 def spelt(value: str, text: str) -> Iterator[Span]:
