@@ -33,6 +33,7 @@ from slmbench.publish import (
     value_sha256,
     write_result,
 )
+from slmbench.publish.lm_eval import Answered, lm_eval_files, task_name
 from slmbench.publish.stored import FINISHED
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
@@ -440,6 +441,38 @@ def rewrite_report(folder: Path) -> Path:
     page = report(record, samples, examples, history, hardware, calibration)
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
+
+
+def export_results(place: Path, out: Path) -> list[Path]:
+    """The `export-results` verb: a result as lm-eval writes its own, a folder for the tuned model and one for its base.
+
+    `place` is a run's folder or a file of `results/`. A test set whose data is not here is left out and said so. Raises
+    BadInput where none is left, and where data is not what was answered.
+    """
+    record = load_record(place)
+    samples = load_samples(place, record)
+    recipe = recipe_of(record["recipe"], str(place))
+    own = load_task(recipe.task)
+    answered: dict[str, list[Answered]] = {"tuned": [], "base": []}
+    for test in recipe.data.tests:
+        try:
+            examples = asked_examples(recipe, own, test)
+        except BadInput as error:
+            say(f"{test.name} is left out: {error}")
+            continue
+        if data_hash(examples) != record["hashes"]["data"].get(test.name):
+            raise BadInput(f"{place}: {test.name} is not the data that was answered; give the run's own command again.")
+        for stage, parts in answered.items():
+            if found := samples.get(test.name, {}).get(stage):
+                parts.append(Answered(task_name(own, test), task_of(own, test), test, examples, found))
+    if not any(answered.values()):
+        raise BadInput(f"{place}: the data of none of its test sets is here; put it where the recipe names it.")
+    files: dict[str, str] = {}
+    for stage, parts in answered.items():
+        files |= lm_eval_files(record, stage, parts) if parts else {}
+    for name, text in files.items():
+        write_atomic(out / name, text)
+    return [out / name for name in files]
 
 
 def compare_runs(folders: Sequence[Path], split: str | None) -> tuple[tuple[str, str], dict[str, Any]]:

@@ -64,6 +64,20 @@ def _add_run_verbs(verbs: Any) -> None:
     publish.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     publish.add_argument("--readme", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
     publish.set_defaults(call=_publish)
+    _add_export_results(verbs)
+
+
+def _add_export_results(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "export-results",
+        help="a result in the format of another program: lm-eval's results and samples",
+        description="Write a result, and every sample of it, as another program writes its own. lm-eval:"
+        " MODEL/results_DATE.json and MODEL/samples_TASK_DATE.jsonl, for the tuned model and for its base.",
+    )
+    verb.add_argument("result", type=Path, help="a file of results/, or the folder of a finished run")
+    verb.add_argument("--format", choices=("lm-eval",), default="lm-eval", help="default: lm-eval")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    verb.set_defaults(call=_export_results)
 
 
 def _add_verify(verbs: Any) -> None:
@@ -168,3 +182,9 @@ def _publish(arguments: argparse.Namespace) -> None:
 
     for line in publish_runs(arguments.run, arguments.results, arguments.readme):
         print(line)
+
+
+def _export_results(arguments: argparse.Namespace) -> None:
+    from slmbench.pipeline import export_results
+
+    print(*export_results(arguments.result, arguments.out), sep="\n")
