@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from contrast import CONTRAST
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from slmbench.backends import native
@@ -223,29 +224,6 @@ def test_a_key_is_asked_for(browser: Browser, visit: Any, wide_exports: Path) ->
         page.get_by_role("button", name="Copy as curl").click()
         expect(page.locator("#state")).to_contain_text("copied")
         assert KEY not in page.evaluate("navigator.clipboard.readText()")
-
-
-CONTRAST = """() => {
-  const light = (text) => {
-    const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map((c) => c / 255)
-      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if (!/, 0\\)$/.test(colour) && colour !== "transparent") return colour;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  return [...document.querySelectorAll("body *")]
-    .filter((node) => node.checkVisibility() && !node.disabled)
-    .filter((node) => [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()))
-    .map((node) => {
-      const [a, b] = [light(getComputedStyle(node).color), light(behind(node))];
-      return [node.tagName + " " + node.textContent.slice(0, 30), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
-    });
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

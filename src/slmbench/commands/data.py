@@ -23,6 +23,15 @@ def add(verbs: Any) -> None:
     build.add_argument("-n", type=int, help="rows, for train_large")
     build.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: data/TASK)")
     build.set_defaults(call=_data_build)
+    card = data.add_parser(
+        "card",
+        help="a task's data as a data set of the Hugging Face Hub: its card, and its splits as JSONL",
+        description="Write README.md, every figure of it counted from the rows, data/SPLIT.jsonl and manifest.json into"
+        " a folder, which `slmbench push` takes.",
+    )
+    card.add_argument("task", help="such as edge_json")
+    card.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: data/hub/TASK)")
+    card.set_defaults(call=_data_card)
     check = data.add_parser("check", help="the gate: every violation as file:line: rule: what")
     check.add_argument("file", type=Path)
     check.add_argument(
@@ -72,6 +81,13 @@ def _data_build(arguments: argparse.Namespace) -> None:
 
     for line in build_data(arguments.task, arguments.split, arguments.n, arguments.out):
         print(line)
+
+
+def _data_card(arguments: argparse.Namespace) -> None:
+    from slmbench.publish.dataset import write_dataset
+
+    for path in write_dataset(arguments.task, arguments.out or Path("data") / "hub" / arguments.task):
+        print(path)
 
 
 def _data_check(arguments: argparse.Namespace) -> int:

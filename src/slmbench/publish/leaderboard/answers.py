@@ -1,0 +1,91 @@
+"""The data of one board for a browser: documents, gold and every entry's answers, as a script that hands them over.
+
+A script and no JSON file, because a page that is opened from a disk may load scripts and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slmbench.metrics import Sample
+from slmbench.publish.leaderboard.entries import COUNTS, Board, Entry
+from slmbench.publish.report import facet, pointer
+from slmbench.schema import first_json, leaves, same, strict_loads
+
+RIGHT = "right"
+Leaves = dict[tuple[str | int, ...], Any]
+
+
+def script(board: Board) -> str:
+    """`slmbench.loaded(BOARD)`, the value as `answers` gives it, safe wherever a script may stand."""
+    text = json.dumps(answers(board), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return f"slmbench.loaded({text});\n"
+
+
+def answers(board: Board) -> dict[str, Any]:
+    """Column by column, in the order of the documents.
+
+    `leaves` are [path, JSON text] of the gold. Of an entry: `exact`, `predicted`, `hits` (leaves), `kind` (an index
+    into `kinds`), `out` (null where it is the gold's own text), and `changes`: [leaf, JSON text or null] for each leaf
+    that is not the gold's, `leaf` an index into `leaves`, or the path of one that the gold has not; null where the
+    output holds no JSON value.
+    """
+    golds = [dict(leaves(strict_loads(sample["target"]))) for sample in board.rows]
+    kinds = [RIGHT]
+    entries = [_entry(entry, golds, kinds) for entry in board.entries]
+    return {
+        "key": board.key,
+        "label": board.label,
+        "ids": [sample["id"] for sample in board.rows],
+        **{key: [sample[key] for sample in board.rows] for key in ("schema_id", "complexity", "style")},
+        "text": list(board.texts),
+        "gold": [sample["target"] for sample in board.rows],
+        "leaves": [[[pointer(path), spelt(value)] for path, value in gold.items()] for gold in golds],
+        "kinds": kinds,
+        "entries": entries,
+    }
+
+
+def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any]:
+    found = [kind(sample) for sample in entry.samples]
+    kinds += sorted(set(found) - set(kinds))
+    scores = [sample["score"] for sample in entry.samples]
+    return {
+        "key": entry.key,
+        "name": entry.name,
+        "about": entry.about,
+        "page": entry.result.page,
+        "exact": [int(score["exact"]) for score in scores],
+        **{key: [score[key] for score in scores] for key in COUNTS},
+        "kind": [kinds.index(name) for name in found],
+        "out": [None if sample["output"] == sample["target"] else sample["output"] for sample in entry.samples],
+        "changes": [changes(gold, sample["output"]) for gold, sample in zip(golds, entry.samples, strict=True)],
+    }
+
+
+def kind(sample: Sample) -> str:
+    """What became of an answer, in a few words."""
+    return RIGHT if sample["score"]["exact"] else facet("", sample)["kind"]
+
+
+def changes(gold: Mapping[tuple[str | int, ...], Any], output: str) -> list[list[Any]] | None:
+    """The leaves of an output that are not those of the gold, as `answers` has them."""
+    try:
+        said = dict(leaves(first_json(output)))
+    except ValueError:
+        return None
+    differing: list[list[Any]] = [
+        [index, spelt(said[path]) if path in said else None]
+        for index, (path, value) in enumerate(gold.items())
+        if not (path in said and same(value, said[path]))
+    ]
+    return differing + [[pointer(path), spelt(value)] for path, value in said.items() if path not in gold]
+
+
+def spelt(value: Any) -> str:
+    """A leaf as JSON text."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,333 @@
+"""What a leaderboard is made of: published results, and for each test set the rows that answered its documents.
+
+A board holds the entries of one test set: those whose records have the same hash of its rows. An entry is one record's
+answers to it, tuned or base. Nothing is measured here: figures are those of the records, held to the counts of the
+samples beside them; `slmbench verify` recomputes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmbench.config import Recipe, Test, recipe_of
+from slmbench.core import BadInput, find_split, load_task, source_rows, source_times
+from slmbench.data import data_hash
+from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
+from slmbench.publish.record import Record, SamplesBySplit, value_sha256
+from slmbench.publish.report import LATENCIES
+from slmbench.publish.stored import load_record, load_samples
+from slmbench.schema import strict_loads
+
+SIDES = {"tuned": "metrics", "base": "base"}
+"""Whose answers -> where a record has their figures."""
+FILES = "other data"
+"""The task of a test set that is a file and no split of one of our tasks."""
+TRACKS = {
+    "zero-shot": "the base model as it is, nothing trained",
+    "own data": "tuned on rows that belong to the test set: its task's training rows, or a file of labelled rows",
+    "generated": "tuned on documents that a generator made of schemas or templates, no labelled one among them",
+    "own + generated": "tuned on both",
+    "transfer": "tuned, but on nothing that belongs to the test set",
+}
+"""What was trained on, seen from the test set."""
+COUNTS = ("hits", "predicted", "gold")
+"""Of leaves, in a sample's score."""
+_OBJECTS = ("machine", "weights", "adapter", "data", "prompt", "training", "seconds")
+_REMEDY = "give the run's own command again and publish it"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One published result: its record, the samples, and the recipe as it is read."""
+
+    path: Path
+    page: str
+    """The name of its files within the site."""
+    record: Record
+    samples: SamplesBySplit
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return str(self.record["name"])
+
+    @property
+    def base(self) -> str:
+        """What its base model is called."""
+        return str(self.record["weights"].get("name", "unknown"))
+
+    @property
+    def size(self) -> int | None:
+        """The number of the base's parameters, where the record has it."""
+        size = self.record["weights"].get("parameters")
+        return size if isinstance(size, int) else None
+
+    @property
+    def machine(self) -> str:
+        """The machine in a few words."""
+        facts = self.record["machine"]
+        gpus = Counter(gpu["name"] for gpu in facts.get("gpus") or () if isinstance(gpu, dict) and "name" in gpu)
+        cores = [f"{facts['cores']} cores"] if facts.get("cores") else []
+        cpu = " ".join(re.sub(r"\((?:R|TM)\)|\bProcessor\b|\bCPU\b", "", str(facts.get("cpu") or "unknown")).split())
+        found = [cpu, *cores, *(f"{n} × {name}" for name, n in sorted(gpus.items()))]
+        return ", ".join(found)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a board: `side` ("tuned" or "base") of a result on the test set that its record calls `test`."""
+
+    key: str
+    result: Result
+    test: str
+    side: str
+    track: str
+
+    @property
+    def part(self) -> dict[str, Any]:
+        """All that the record has of the test set."""
+        part: dict[str, Any] = self.result.record["tests"][self.test]
+        return part
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """The metrics of this side."""
+        figures: dict[str, Figure] = self.part[SIDES[self.side]]
+        return figures
+
+    @property
+    def measures(self) -> dict[str, Figure]:
+        """The task's own measures of this side."""
+        return self.part.get("measures" if self.side == "tuned" else "base_measures") or {}
+
+    @property
+    def slices(self) -> dict[str, dict[str, Any]]:
+        """Slice key -> slice -> {n, json_exact, field_f1} of this side."""
+        return self.part["slices" if self.side == "tuned" else "base_slices"] or {}
+
+    @property
+    def latency(self) -> dict[str, Any]:
+        """The times of this side, empty where there are none."""
+        return self.part["latency" if self.side == "tuned" else "base_latency"] or {}
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """This side's answers, in the order of the documents."""
+        return self.result.samples[self.test][self.side]
+
+    @property
+    def name(self) -> str:
+        """What the row is called: the model's name; a base's own."""
+        return self.result.name if self.side == "tuned" else self.result.base
+
+    @property
+    def about(self) -> str:
+        """What the row is, beside its name."""
+        return f"tuned {self.result.base}" if self.side == "tuned" else f"base, beside {self.result.name}"
+
+    @property
+    def own(self) -> tuple[str, Figure, str]:
+        """(label, figure, name) of the task's headline measure; FieldF1 where it has none of its own."""
+        for name, figure in self.measures.items():
+            return figure["label"], figure, name
+        return "FieldF1", self.figures["field_f1"], "field_f1"
+
+
+@dataclass(frozen=True)
+class Board:
+    """One test set and its entries; `texts` are the documents where this version has them, None elsewhere."""
+
+    key: str
+    label: str
+    task: str
+    digest: str
+    entries: tuple[Entry, ...]
+    texts: tuple[str | None, ...]
+
+    @property
+    def rows(self) -> Sequence[Sample]:
+        """A sample of every document: ids, labels and gold are those of all entries."""
+        return self.entries[0].samples
+
+
+def load(folder: Path) -> list[Result]:
+    """The results of a folder, by name. Raises BadInput where there is none, or where one is broken."""
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise BadInput(f"{folder}: holds no results (NAME.json, NAME.samples.jsonl.gz); publish a run into it first.")
+    taken: set[str] = set()
+    return [_result(path, slug(path.stem, taken)) for path in paths]
+
+
+def _result(path: Path, page: str) -> Result:
+    record = load_record(path)
+    for key in _OBJECTS:
+        if not isinstance(record[key], dict):
+            raise BadInput(f"{path}: {key} is no object; {_REMEDY}.")
+    if not (isinstance(record["name"], str) and isinstance(record["created"], str)):
+        raise BadInput(f"{path}: its name or its date is no text; {_REMEDY}.")
+    result = Result(path, page, record, load_samples(path, record), recipe_of(record["recipe"], f"{path}, recipe"))
+    names = [test.name for test in result.recipe.data.tests]
+    if not names or not sorted(names) == sorted(record["tests"]) == sorted(result.samples):
+        raise BadInput(f"{path}: its test sets are not those of its recipe; {_REMEDY}.")
+    for name in names:
+        _check(result, name)
+    return result
+
+
+def _check(result: Result, test: str) -> None:
+    """Raises BadInput where a test's figures are not shaped as they should be, or do not count its samples."""
+    part = result.record["tests"][test]
+    where = f"{result.path}: tests.{test}"
+    stages = result.samples[test]
+    try:
+        for side in SIDES:
+            if side == "base" and part["base"] is None and "base" not in stages:
+                continue
+            _check_side(part, side)
+            if _stored_counts(part, side) != _counts(stages[side]):
+                raise BadInput(f"{where}: its counts are not those of its samples; `slmbench verify` says where.")
+            for sample in stages[side]:
+                _ = strict_loads(sample["target"]), [int(sample["score"][key]) for key in COUNTS]
+        _ = str(part["constraint"]), str(part["prompt"])
+        for one in (part["comparison"] or {"metrics": {}})["metrics"].values():
+            _check_numbers(one, ("difference", "p"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{where}: not as a record has it ({type(error).__name__}: {error}); {_REMEDY}.") from None
+
+
+def _check_side(part: Mapping[str, Any], side: str) -> None:
+    """Raises KeyError, TypeError or ValueError where a figure of a side is missing, or is none."""
+    tuned = side == "tuned"
+    measures = part["measures" if tuned else "base_measures"] or {}
+    slices = [one for key in SLICE_KEYS for one in part["slices" if tuned else "base_slices"][key].values()]
+    figures = [part[SIDES[side]][name] for name in LABELS] + list(measures.values())
+    for figure in (*figures, *(one[name] for one in slices for name in ("json_exact", "field_f1"))):
+        _check_numbers(figure, ("k", "n", "value", "low", "high"))
+    _ = [str(figure["label"]) for figure in measures.values()], [int(one["n"]) for one in slices]
+    times = part["latency" if tuned else "base_latency"]
+    _check_numbers(times, ("n", "prompt_tokens", "output_tokens"))
+    _check_numbers(times, [name for name in (*LATENCIES, "tokens_per_s") if times[name] is not None])
+
+
+def _check_numbers(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if isinstance(values[name], bool) or not isinstance(values[name], int | float):
+            raise TypeError(f"{name} is no number")
+        if not math.isfinite(values[name]):
+            raise ValueError(f"{name} is not finite")
+
+
+Counted = tuple[list[tuple[int, int]], dict[str, dict[str, tuple[int, int]]]]
+"""(k, n) of every share, and those of JSONExact by slice key and slice."""
+
+
+def _stored_counts(part: Mapping[str, Any], side: str) -> Counted:
+    figures, slices = part[SIDES[side]], part["slices" if side == "tuned" else "base_slices"]
+    split = {
+        key: {name: (one["json_exact"]["k"], one["json_exact"]["n"]) for name, one in slices[key].items()}
+        for key in SLICE_KEYS
+    }
+    return [(figures[name]["k"], figures[name]["n"]) for name in PROPORTIONS], split
+
+
+def _counts(samples: Sequence[Sample]) -> Counted:
+    shares = [(sum(bool(s["score"][field]) for s in samples), len(samples)) for field in PROPORTIONS.values()]
+    split = {}
+    for key in SLICE_KEYS:
+        exact: Counter[str] = Counter(s[key] for s in samples if s["score"]["exact"])
+        split[key] = {name: (exact[name], n) for name, n in Counter(s[key] for s in samples).items()}
+    return shares, split
+
+
+def boards(results: Sequence[Result]) -> list[Board]:
+    """The test sets of all results, those of our tasks first, with their entries best first.
+
+    Raises BadInput where two records hash a test set alike whose samples are of other documents.
+    """
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for result in results:
+        for test in result.recipe.data.tests:
+            for side in SIDES:
+                if side in result.samples[test.name]:
+                    key = f"{result.page}.{test.name}.{side}"
+                    entry = Entry(key, result, test.name, side, track(result.recipe, test, side))
+                    found.setdefault(_identity(result, test), []).append(entry)
+    labels, taken = Counter(label for _, label, _ in found), set[str]()
+    made = []
+    for (task, label, digest), entries in sorted(found.items(), key=lambda part: (part[0][0] == FILES, part[0])):
+        shown = label if labels[label] == 1 else f"{label} ({digest[:8]})"
+        _check_same(entries)
+        entries.sort(key=lambda entry: (-entry.figures["json_exact"]["k"], entry.key))
+        made.append(Board(slug(shown, taken), shown, task, digest, tuple(entries), _texts(entries[0], digest)))
+    return made
+
+
+def _identity(result: Result, test: Test) -> tuple[str, str, str]:
+    """(task, label, hash of the rows): what makes two test sets one."""
+    split = find_split(load_task(result.recipe.task), test.split)
+    known = result.record["hashes"]["data"]
+    digest = known.get(test.name) if isinstance(known, dict) else None
+    if not isinstance(digest, str):
+        digest = value_sha256([[s["id"], s["target"]] for s in result.samples[test.name]["tuned"]])
+    if split:
+        return split[0].name, f"{split[0].name}/{split[1]}", digest
+    return FILES, test.name, digest
+
+
+def _check_same(entries: Sequence[Entry]) -> None:
+    first = [(s["id"], s["target"]) for s in entries[0].samples]
+    for entry in entries[1:]:
+        if [(s["id"], s["target"]) for s in entry.samples] != first:
+            paths = f"{entries[0].result.path} and {entry.result.path}"
+            raise BadInput(f"{paths}: the same hash of {entry.test}, other documents; `slmbench verify` says where.")
+
+
+def _texts(entry: Entry, digest: str) -> tuple[str | None, ...]:
+    """The documents, from the task's own frozen rows: only if they are, by their hash, those that were answered."""
+    recipe = entry.result.recipe
+    split = next(test.split for test in recipe.data.tests if test.name == entry.test)
+    found = find_split(load_task(recipe.task), split)
+    if found and (name := source_rows(found[1])[0]) not in found[0].made:
+        by_id = {example.id: example for example in found[0].load(name)}
+        examples = [by_id[s["id"]] for s in entry.samples if s["id"] in by_id]
+        if len(examples) == len(entry.samples) and data_hash(examples) == digest:
+            return tuple(example.text for example in examples)
+    return tuple(None for _ in entry.samples)
+
+
+def track(recipe: Recipe, test: Test, side: str) -> str:
+    """One of `TRACKS`, from what a recipe trains on and where the test set comes from.
+
+    A split of a task belongs to that task's test sets, a file to those that are files. Generated are a task's splits of
+    any size, and files that `slmbench synth` wrote, by the name that a project gives them: NAME.made.jsonl.
+    """
+    if side == "base":
+        return "zero-shot"
+    own = load_task(recipe.task)
+    home = find_split(own, test.split)
+    kinds = set()
+    for written in recipe.data.train:
+        source = source_times(written)[0]
+        split = find_split(own, source)
+        if (split and split[0].name) == (home and home[0].name):
+            made = source_rows(split[1])[0] in split[0].made if split else ".made." in Path(source).name
+            kinds.add("generated" if made else "own data")
+    return {0: "transfer", 1: next(iter(kinds), ""), 2: "own + generated"}[len(kinds)]
+
+
+def slug(text: str, taken: set[str]) -> str:
+    """A name for a file of the site, out of any text and not in `taken`, to which it is added."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")[:80] or "unnamed"
+    if plain.lower() in taken:
+        plain = f"{plain}-{hashlib.sha256(text.encode('utf-8')).hexdigest()[:8]}"
+    taken.add(plain.lower())
+    return plain

@@ -1,0 +1,196 @@
+"""The page of a published result: figures of every test set, slices, how it was trained, what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from slmbench.metrics import LABELS, SLICE_KEYS, Figure
+from slmbench.publish.card import flattened, plain
+from slmbench.publish.html import Markup, el, line_chart
+from slmbench.publish.leaderboard.entries import Board, Result
+from slmbench.publish.leaderboard.front import count
+from slmbench.publish.leaderboard.page import NONE, facts, frame, grid, measured, size
+from slmbench.publish.leaderboard.testset import TITLES
+from slmbench.publish.report import LATENCIES, rate, seconds
+from slmbench.publish.stored import samples_path
+from slmbench.publish.tables import change
+
+Curve = Sequence[Mapping[str, Any]]
+"""Points of a learning curve: {rows, epochs, seconds, json_exact}."""
+
+
+def model(result: Result, boards: Mapping[str, Board], curve: Curve, method: bool) -> str:
+    """The whole page; `boards` are the test sets by the names that the record has for them."""
+    record = result.record
+    return frame(
+        result.name,
+        introduction(result),
+        *(test_section(result, test, board) for test, board in boards.items()),
+        training(result, curve),
+        el("section", el("h2", "Cost"), latency_table(record["tests"]),
+           el("div", pairs("Seconds by stage", record["seconds"]), pairs("Machine", record["machine"]),
+              pairs("Hardware beside the run", record.get("hardware") or {}), class_="columns")),
+        provenance(result),
+        root="../",
+        method=method,
+    )  # fmt: skip
+
+
+def recipe_yaml(result: Result) -> str:
+    """The recipe as a file that `slmbench run` takes."""
+    return yaml.safe_dump(result.record["recipe"], sort_keys=False, allow_unicode=True)
+
+
+def introduction(result: Result) -> Markup:
+    """What it is, how to make it again, and the files."""
+    record, weights = result.record, result.record["weights"]
+    parameters = record["adapter"].get("parameters")
+    adapter = f" with a LoRA adapter of {plain(parameters)} parameters" if parameters else ""
+    made = f"run of {record['created'][:10]}, slmbench {record['slmbench']}"
+    line = f"{result.base} ({size(result.size)} parameters){adapter}, {made}."
+    files = {
+        f"../recipes/{result.page}.yaml": "recipe (YAML)",
+        f"../results/{result.page}.json": "record (JSON)",
+        f"../results/{samples_path(result.path.with_stem(result.page)).name}": "all answers (JSONL, gzip)",
+    }
+    links = [el("li", el("a", words, href=href, download="")) for href, words in files.items()]
+    again = f"slmbench run {result.page}.yaml\nslmbench verify results/{result.path.name}"
+    return el(
+        "section",
+        el("h1", result.name),
+        el("p", line, class_="lead"),
+        el("p", str(weights.get("origin") or "")),
+        el("h2", "Make it again, check it"),
+        el("pre", again, tabindex="0", aria_label="Commands"),
+        el("ul", *links, class_="inline"),
+    )
+
+
+def test_section(result: Result, test: str, board: Board) -> Markup:
+    """The figures of a test set, base beside tuned, and its slices."""
+    part = result.record["tests"][test]
+    base, comparison = part["base"] or {}, (part["comparison"] or {}).get("metrics", {})
+    rows = [
+        [label, shown(base.get(name), name), shown(part["metrics"][name], name), change(comparison.get(name), name)]
+        for name, label in LABELS.items()
+    ]
+    own_base = part.get("base_measures") or {}
+    rows += [
+        [figure["label"], shown(own_base.get(name), name), shown(figure, name), NONE]
+        for name, figure in (part.get("measures") or {}).items()
+    ]
+    slices = [
+        el("details", el("summary", f"By {TITLES[key]} ({count(len(part['slices'][key]), 'slice')})"),
+           slices_table(part, key, f"{board.label} by {TITLES[key]}"))
+        for key in SLICE_KEYS
+    ]  # fmt: skip
+    return el(
+        "section",
+        el("h2", el("a", board.label, href=f"../tests/{board.key}.html")),
+        el("p", f"{part['prompt']} prompt, {part['constraint']} decoding, {count(len(board.rows), 'document')}. ",
+           el("a", f"Documents and answers of {board.label}", href=f"../documents.html#set={board.key}")),
+        grid(f"Figures of {board.label}", ["", "base", "tuned", "difference"], rows),
+        *slices,
+    )  # fmt: skip
+
+
+def shown(figure: Figure | None, name: str) -> str:
+    """A figure, or that there is none."""
+    return measured(figure, name) if figure else NONE
+
+
+def slices_table(part: Mapping[str, Any], key: str, label: str) -> Markup:
+    """JSONExact and FieldF1 by one of the slice keys, base beside tuned."""
+    base = (part["base_slices"] or {}).get(key, {})
+    rows = [
+        [
+            name,
+            str(one["n"]),
+            *(shown(side.get(m), m) for m in ("json_exact", "field_f1") for side in (base.get(name, {}), one)),
+        ]
+        for name, one in part["slices"][key].items()
+    ]
+    head = [TITLES[key].capitalize(), "n", "JSONExact, base", "tuned", "FieldF1, base", "tuned"]
+    return grid(label, head, rows)
+
+
+def training(result: Result, curve: Curve) -> Markup:
+    """What training came to, its losses, how accuracy grew with its rows, and the recipe."""
+    record = result.record
+    found = record["training"].get("validation_losses")
+    losses = [value for value in found if isinstance(value, int | float)] if isinstance(found, list) else []
+    charts = []
+    if len(losses) > 1:
+        points = [(float(epoch), float(value)) for epoch, value in enumerate(losses, 1)]
+        charts.append(line_chart("Validation loss by epoch", {"validation": points}, "epoch", "loss"))
+    if curve:
+        points = sorted((float(point["rows"]), 100 * float(point["json_exact"]["value"])) for point in curve)
+        charts.append(line_chart("JSONExact by training rows", {"curve": points}, "rows", "JSONExact, %"))
+    return el(
+        "section",
+        el("h2", "Training"),
+        el("div", *charts, class_="pair"),
+        *([curve_table(curve)] if curve else []),
+        el(
+            "div",
+            pairs("What it came to", record["training"]),
+            el("div", el("h3", "Recipe"), el("pre", recipe_yaml(result), tabindex="0", aria_label="Recipe")),
+            class_="columns",
+        ),
+    )
+
+
+def curve_table(curve: Curve) -> Markup:
+    """The points of a learning curve."""
+    rows = [
+        [f"{one['rows']:,}", plain(one["epochs"]), seconds(one["seconds"]), measured(one["json_exact"], "json_exact")]
+        for one in curve
+    ]
+    return grid("Accuracy by training rows", ["Training rows", "Epochs", "Training time", "JSONExact"], rows)
+
+
+def latency_table(tests: Mapping[str, Any]) -> Markup:
+    """Times at batch 1, of the test sets that were timed."""
+    rows = [
+        [f"{test}, {side}", *(seconds(part[key][name]) for name in LATENCIES), *rate(part[key])]
+        for test, part in tests.items()
+        for side, key in (("base", "base_latency"), ("tuned", "latency"))
+        if part.get(key) and part[key]["p50_s"] is not None
+    ]
+    head = ["At batch 1", "p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out", "same answers"]
+    return grid("Latency", head, rows) if rows else el("p", "Nothing was timed one document at a time.")
+
+
+def provenance(result: Result) -> Markup:
+    """Data, weights and hashes."""
+    record = result.record
+    hashes = dict(record["hashes"])
+    data = hashes.pop("data", None)
+    known = data if isinstance(data, dict) else {}
+    rows = [
+        [name, plain(part.get("rows")), plain(part.get("skipped")), el("code", str(known.get(name)))]
+        for name, part in record["data"].items()
+        if isinstance(part, dict)
+    ]
+    return el(
+        "section",
+        el("h2", "Data and hashes"),
+        grid("Data", ["Rows of", "Rows", "Left out", "SHA-256"], rows),
+        el(
+            "div",
+            pairs("Weights", record["weights"]),
+            pairs("Adapter", record["adapter"]),
+            class_="columns",
+        ),
+        pairs("Hashes", hashes),
+    )
+
+
+def pairs(title: str, values: Mapping[str, Any]) -> Markup:
+    """Settings or facts as a table under their title, nothing where there are none."""
+    if not values:
+        return Markup()
+    return el("div", el("h3", title), facts([[key, el("td", value)] for key, value in flattened(values)], title))
