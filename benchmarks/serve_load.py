@@ -129,7 +129,9 @@ def one_client(
 ) -> tuple[dict[str, Any], list[Document]]:
     """Figures of the server and of the engine in turn, and the documents that both can answer."""
     asked = [{"id": e.id, "text": e.text, "schema": e.schema} for e in examples]
-    client, times, differ, answered = Client(server), [], [], []
+    client, differ = Client(server), []
+    answered: list[Document] = []
+    times: list[tuple[float, float]] = []
     reported: list[float] = []
     with Engine(model, threads) as engine, progress("one client", len(asked), "documents") as advance:
         for first in {json.dumps(a["schema"], sort_keys=True): a for a in asked}.values():
@@ -153,7 +155,7 @@ def one_client(
     if not answered:
         raise BadInput("none of these documents is answered; give others, or another model.")
     here, alone_ms = ([pair[i] for pair in times] for i in (0, 1))
-    figures = {
+    figures: dict[str, Any] = {
         "documents": len(asked),
         "answered": len(answered),
         "server": spread_of(here),

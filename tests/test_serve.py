@@ -656,6 +656,34 @@ def test_a_port_in_use(model: Path) -> None:
             module.serve(model, port=port)
 
 
+def test_more_connections_than_are_held_are_told_to_wait(model: Path) -> None:
+    """Each by the server's own answer, and it is seen to be there all the while."""
+    code = "from slmbench.serve import *\nimport sys\n"
+    code += "serve(Path(sys.argv[1]), port=0, threads=1, limits=Limits(connections=4, waiting=2))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), module.KEY: ""}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(model)], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    body = json.dumps({"text": TEXT, "schema": SCHEMA})
+    try:
+        assert process.stderr is not None
+        port = int(re.findall(r":(\d+)/", process.stderr.readline())[0])
+        with contextlib.ExitStack() as stack:
+            ways = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(30)]
+            for way in ways:
+                stack.enter_context(contextlib.closing(way))
+                way.connect()
+            for way in ways:
+                way.request("POST", "/v1/extract", body, {"Content-Type": "application/json"})
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).status_code == 200
+            answers = [way.getresponse() for way in ways]
+            assert {answer.status for answer in answers} <= {200, 429} and answers[0].status == 200
+            assert all(answer.getheader("Retry-After") for answer in answers if answer.status == 429)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_it_ends_when_what_is_begun_is_answered(model: Path) -> None:
     code = "from slmbench.serve import *\nimport sys\n"
     code += "serve(Path(sys.argv[1]), port=0, threads=1, limits=Limits(answer_tokens=3500))"

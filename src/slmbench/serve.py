@@ -63,8 +63,7 @@ def serve(
         app = make_app(exported, pool, limits, key=key, hosts=() if key else known_names(host))
         config = uvicorn.Config(
             app, http=Patient, ws="none", loop="asyncio", lifespan="off", access_log=False, log_config=None,
-            server_header=False, proxy_headers=False, limit_concurrency=limits.connections * 2,
-            timeout_graceful_shutdown=int(limits.request_seconds) + 10,
+            server_header=False, proxy_headers=False, timeout_graceful_shutdown=int(limits.request_seconds) + 10,
         )  # fmt: skip
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="slmbench: %(message)s")
         _say(listener, exported, key)
