@@ -1,7 +1,7 @@
 # Everything lives in .venv, made from constraints.txt; only make and Python 3.11 or later are needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format data clean browser
+.PHONY: help run test check lint format data docs docs-serve clean browser
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -14,7 +14,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.11 python3.12 python3.13 p
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; exit 0; }; done
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## Train and measure the model of RECIPE; ARGS="--smoke" for a first look in about two minutes
 	$(BIN)/slmbench run $(RECIPE) $(ARGS)
@@ -43,8 +43,16 @@ format: $(STAMP) ## Put the code into its one format
 data: $(STAMP) ## Build the frozen data again, byte for byte
 	$(BIN)/slmbench data build edge_json
 
+docs: $(STAMP) ## Build the documentation site into site/docs; it opens from the disk
+	$(BIN)/python benchmarks/commands_page.py --write docs/commands.md
+	rm -rf site/docs
+	$(BIN)/python -m zensical build --strict --clean
+
+docs-serve: docs ## The same, then serve it at http://127.0.0.1:8000/, where its search works
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site/docs 8000
+
 clean: ## Remove .venv and what the tools left; runs/ stays
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site/docs .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +
 

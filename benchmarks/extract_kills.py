@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from _asked import add_asked
 
 from slmbench.core import SlmbenchError
 from slmbench.documents import documents
@@ -153,11 +154,7 @@ class Disturbed:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what was done as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder that slmbench export wrote")
-    parser.add_argument("documents", nargs="+", metavar="FILE", help="files or folders, as of slmbench extract")
-    parser.add_argument("--schema", type=Path, metavar="FILE", help="as of slmbench extract")
-    parser.add_argument("--column", metavar="NAME", help="as of slmbench extract")
-    parser.add_argument("--explain", action="store_true", help="as of slmbench extract")
+    add_asked(parser)
     parser.add_argument("--engine", choices=WAYS, default="local")
     parser.add_argument("--workers", type=int, metavar="N", help="of ray, as of slmbench extract")
     parser.add_argument("--kills", type=int, default=20)

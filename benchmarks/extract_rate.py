@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _asked import add_asked
+
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.decode.loop import Decoder
 from slmbench.documents import documents, units
@@ -43,11 +45,7 @@ HEAD = ("", "documents", "documents an hour", "an hour and core", "GiB a process
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure every way, print the table, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder that slmbench export wrote")
-    parser.add_argument("documents", nargs="+", metavar="FILE", help="files or folders, as of slmbench extract")
-    parser.add_argument("--schema", type=Path, metavar="FILE", help="as of slmbench extract")
-    parser.add_argument("--column", metavar="NAME", help="as of slmbench extract")
-    parser.add_argument("--explain", action="store_true", help="as of slmbench extract")
+    add_asked(parser)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="as of slmbench extract")
     parser.add_argument("--cores", type=int, metavar="N", help="how many to take (default: all)")
     parser.add_argument("--ray", action="store_true", help="also by --engine ray, a worker for each core")

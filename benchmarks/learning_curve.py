@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from _picture import alone
+
 from slmbench.config import Recipe, load_recipe
 from slmbench.core import BadInput, SlmbenchError, source_rows
 from slmbench.files import json_text, write_atomic
@@ -23,10 +25,6 @@ from slmbench.publish.html import line_chart
 from slmbench.publish.tables import full, markdown_table
 
 SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
-STYLE = (
-    "<style>text{font:12px sans-serif;fill:#666}text.mid{text-anchor:middle}text.end{text-anchor:end}"
-    "line,polyline{stroke:#999;fill:none}polyline{stroke:#2563eb;stroke-width:2}circle{fill:#2563eb}</style>"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,10 +105,7 @@ def table(points: Sequence[dict[str, Any]]) -> str:
 def picture(points: Sequence[dict[str, Any]], name: str) -> str:
     """The curve as a file of its own."""
     line = sorted((p["rows"], 100 * p["json_exact"]["value"]) for p in points)
-    chart = line_chart(f"{name}: JSONExact by training rows", {"exact": line}, "training rows", "%")
-    found = re.search(r"<svg.*</svg>", chart, re.DOTALL)
-    assert found is not None
-    return found[0].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{STYLE}", 1) + "\n"
+    return alone(line_chart(f"{name}: JSONExact by training rows", {"exact": line}, "training rows", "%"))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,12 +15,21 @@ from typing import Any
 
 import pytest
 import yaml
+from mail_schema import SCHEMA
 
 # Results are compared to the bit: on the processor, whatever else the machine has.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 ROOT = Path(__file__).resolve().parents[1]
 EDGE_JSON = ROOT / "src" / "slmbench" / "tasks" / "edge_json"
+
+
+@pytest.fixture
+def schema_file(tmp_path: Path) -> Path:
+    """What to read out of mails, as a file."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(SCHEMA))
+    return path
 
 
 @pytest.fixture(scope="session")

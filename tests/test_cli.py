@@ -16,7 +16,7 @@ ROW = {"id": "a", "schema_id": "s", "text": "Size 1", "target": '{"n":1}'}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 VERBS = (
     *("models", "data", "preflight", "train", "evaluate", "run", "compare", "card", "report", "show", "publish"),
-    *("runs", "status", "watch", "logs", "stop", "plan", "verify"),
+    *("runs", "status", "watch", "logs", "stop", "plan", "verify", "leaderboard", "push"),
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from mail_schema import SCHEMA
 
 from slmbench import __version__, engine_ray
 from slmbench.backends import native
@@ -31,12 +32,6 @@ pytestmark = [
     pytest.mark.skipif(native.compiled() is None, reason="no C compiler"),
     pytest.mark.timeout(900),  # Ray starts a dozen processes, each time
 ]
-SCHEMA = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["order", "complaint", "praise"]}, "urgent": {"type": "boolean"}},
-    "required": ["kind", "urgent"],
-    "additionalProperties": False,
-}
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps it on loopback
     "RAY_AUTH_MODE": "disabled",
@@ -82,13 +77,6 @@ def cluster(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cluster but the one that the engine starts itself."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-
-@pytest.fixture
-def schema_file(tmp_path: Path) -> Path:
-    path = tmp_path / "schema.json"
-    path.write_text(json.dumps(SCHEMA))
-    return path
 
 
 def mails(folder: Path, count: int) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mail_schema import SCHEMA
 
 from slmbench import extract as module
 from slmbench.backends import native
@@ -28,13 +29,6 @@ from slmbench.schema import validate
 
 pytestmark = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 
-SCHEMA = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["order", "complaint", "praise"]}, "urgent": {"type": "boolean"}},
-    "required": ["kind", "urgent"],
-    "additionalProperties": False,
-}
-
 
 @pytest.fixture(scope="module")
 def model(wide_exports: Path) -> Path:
@@ -44,13 +38,6 @@ def model(wide_exports: Path) -> Path:
 @pytest.fixture(scope="module")
 def exported(model: Path) -> Exported:
     return load_exported(model)
-
-
-@pytest.fixture
-def schema_file(tmp_path: Path) -> Path:
-    path = tmp_path / "schema.json"
-    path.write_text(json.dumps(SCHEMA))
-    return path
 
 
 def mails(folder: Path, count: int, name: str = "mails.jsonl") -> Path:

@@ -14,6 +14,7 @@ import extract_trust as trust
 import pytest
 import scale_table as scale
 from _table import replaced
+from mail_schema import SCHEMA
 
 from slmbench import documents, engine_ray
 from slmbench.backends import native
@@ -25,12 +26,6 @@ from slmbench.exported import load_exported
 from slmbench.extract import Asked, Extractor
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["order", "complaint", "praise"]}, "urgent": {"type": "boolean"}},
-    "required": ["kind", "urgent"],
-    "additionalProperties": False,
-}
 needs_kernels = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
 
 
@@ -46,13 +41,6 @@ def benchmark(script: str, *arguments: object, seconds: float = 240) -> tuple[in
 @pytest.fixture(scope="module")
 def model(wide_exports: Path) -> Path:
     return wide_exports / "export" / "int8"
-
-
-@pytest.fixture
-def schema_file(tmp_path: Path) -> Path:
-    path = tmp_path / "schema.json"
-    path.write_text(json.dumps(SCHEMA))
-    return path
 
 
 def mails(folder: Path, count: int) -> Path:

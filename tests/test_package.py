@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import json
 import re
-import shlex
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from shown import blocks, commands, furnish
 
 import slmbench as package
 
@@ -67,10 +65,9 @@ def test_pins_are_exact_and_plain() -> None:
         assert re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line), line
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```(?:sh|console)?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    lines = [line.split("  #")[0].strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("slmbench ")]
+def readme_commands() -> list[list[str]]:
+    shown = (block.text for block in blocks(ROOT / "README.md") if block.language == "sh")
+    return [words for text in shown for words in commands(text) if words[0] == "slmbench"]
 
 
 def test_every_command_of_the_readme_runs(
@@ -84,41 +81,27 @@ def test_every_command_of_the_readme_runs(
     """All of them, as they stand and in their order, in a folder where the recipe means a tiny base and 24 rows."""
     monkeypatch.setattr("slmbench.export.MOST_POINTS_LOST", 100)
     monkeypatch.setattr("slmbench.bench.BUDGET_FACTOR", 0.1)
-    recipe = yaml.safe_load((ROOT / "recipes" / "edge_json_135m.yaml").read_text())
-    recipe |= {"base": str(wide_folder), "adapter": settings["adapter"], "evaluate": {"latency_rows": 1}}
-    recipe["data"] |= {"limit": 24, "validation": 4}
-    recipe["train"] |= {"epochs": 1}
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "edge_json_135m.yaml").write_text(yaml.safe_dump(recipe))
-    rows = [{"id": str(n), "schema_id": "box", "text": f"Box of {n}", "target": f'{{"n":{n}}}'} for n in range(10, 20)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "intents.csv").write_text("text,intent\n" + "".join(f"wish {n},{'ab'[n % 2]}\n" for n in range(10)))
-    (tmp_path / "mails").mkdir()
-    (tmp_path / "mails" / "1.txt").write_text("Two boxes, please.")
-    (tmp_path / "order.json").write_text(
-        '{"type": "object", "properties": {"boxes": {"enum": [1, 2, 3]}}, "required": ["boxes"]}'
-    )
-    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    furnish(tmp_path, settings, wide_folder)
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO("s\n"))
     for command in readme_commands():
-        said = slmbench(*shlex.split(command)[1:])
+        said = slmbench(*command[1:])
         assert said.code == 0, f"{command}: {said.err}"
         assert said.out or said.err, command
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks(ROOT / "README.md") if block.language == "python")
     names: dict[str, Any] = {}
-    exec(block, names)
+    exec(block.text, names)
     assert names["order"]["boxes"] in (1, 2, 3) and names["values"][0]["path"] == "/boxes"
     assert "| **edge_json_135m** |" in (tmp_path / "README.md").read_text()
 
 
 def test_the_readme_shows_the_verbs() -> None:
-    shown = {command.split()[1] for command in readme_commands()}
+    shown = {command[1] for command in readme_commands()}
     verbs = {"models", "data", "preflight", "train", "evaluate", "compare", "card", "report", "run", "show"}
     verbs |= {"runs", "status", "watch", "logs", "stop", "export", "bench", "extract", "new", "label", "synth"}
-    verbs |= {"publish", "verify"}
+    verbs |= {"publish", "verify", "leaderboard", "push", "export-results"}
     assert verbs <= shown
 
 

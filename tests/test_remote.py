@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from mail_schema import SCHEMA
 
 from slmbench import serve
 from slmbench.backends import native
@@ -31,12 +32,6 @@ from slmbench.tasks.edge_intent import labels
 from slmbench.template import instruction_text, prompt_text
 
 ours = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
-SCHEMA = {
-    "type": "object",
-    "properties": {"kind": {"enum": ["order", "complaint", "praise"]}, "urgent": {"type": "boolean"}},
-    "required": ["kind", "urgent"],
-    "additionalProperties": False,
-}
 VALUE = {"kind": "order", "urgent": True}
 SECRET = "sk-a-key-of-the-tests-own"
 EDGE_JSON = Path(str(serve.__file__)).parent / "tasks" / "edge_json"
@@ -55,13 +50,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again once, at once."""
     monkeypatch.setattr(module, "RETRIES", 1)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
-
-
-@pytest.fixture
-def schema_file(tmp_path: Path) -> Path:
-    path = tmp_path / "schema.json"
-    path.write_text(json.dumps(SCHEMA))
-    return path
 
 
 def mails(folder: Path, texts: list[str]) -> Path:

@@ -22,7 +22,7 @@ from slmbench.core import Completion, Example, Model
 from slmbench.decode.loop import Decoder
 from slmbench.exported import Exported
 from slmbench.progress import progress
-from slmbench.schema import leaves, strict_loads
+from slmbench.schema import leaves, same, strict_loads
 
 Judged = list[tuple[float, bool]]
 """(likelihood, whether right) of answers, or of their leaves."""
@@ -118,7 +118,7 @@ def judged(completion: Completion, target: Any) -> Judged:
         value = strict_loads(completion.text)
     except ValueError:
         return []
-    return [(math.exp(min(0.0, sum(completion.log_likelihoods))), bool(value == target))]
+    return [(math.exp(min(0.0, sum(completion.log_likelihoods))), same(value, target))]
 
 
 def judged_leaves(backend: Decoder, completion: Completion, target: Any) -> Judged:
@@ -130,4 +130,4 @@ def judged_leaves(backend: Decoder, completion: Completion, target: Any) -> Judg
     pieces = [backend.spelling.bytes(token).encode("latin-1") for token in completion.token_ids]
     likely = leaf_likelihoods(completion.text, pieces, completion.log_likelihoods)
     gold = dict(leaves(target))
-    return [(likely[path], path in gold and gold[path] == value) for path, value in found.items()]
+    return [(likely[path], path in gold and same(gold[path], value)) for path, value in found.items()]

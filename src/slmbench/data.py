@@ -298,6 +298,11 @@ def _row(where: str, number: int, raw: bytes, fields: dict[str, Any]) -> Row:
         except ValueError as error:
             raise BadInput(f"{where}: {target_key!r} is not JSON ({error}): write the target as JSON") from None
     schema = fields.get("schema")
+    if isinstance(schema, str):  # columns of JSON are of one type on the Hub
+        try:
+            schema = strict_loads(schema)
+        except ValueError as error:
+            raise BadInput(f"{where}: 'schema' is not JSON ({error}): write the row's JSON Schema there") from None
     if schema is not None:
         if not isinstance(schema, dict):
             raise BadInput(f"{where}: 'schema' is not an object: write the row's JSON Schema there, or leave it out")

@@ -70,7 +70,7 @@ A small model that turns documents into JSON under `schemas/{name}.json`, on thi
 slmbench synth schemas/{name}.json -n 1200 --out data/{name}.made.jsonl{made_test}
 slmbench run recipe.yaml
 slmbench export runs/{name}
-slmbench extract runs/{name}/export/int8 DOCUMENTS --out rows.jsonl --explain
+slmbench extract runs/{name}/export/int8 DOCUMENTS --schema schemas/{name}.json --out rows.jsonl --explain
 ```
 
 - `schemas/{name}.json`: what is extracted. `description` says what a field means, `enum` and `format` what it may be;
