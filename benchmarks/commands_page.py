@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slmbench.cli import parser
+from slmbench.core import SlmbenchError
 from slmbench.files import write_atomic
 from slmbench.publish.tables import cell
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         write_atomic(path, filled(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (OSError, ValueError, SlmbenchError) as error:
         options.error(f"{path}: {error}")
     return 0
 

@@ -57,7 +57,7 @@ from slmbench.publish.html import line_chart
 from slmbench.publish.tables import full, markdown_table
 from slmbench.schema import leaves, same, words_of
 from slmbench.synth.derive import derive, fold
-from slmbench.synth.structure import field_schema
+from slmbench.synth.structure import field_schema, last_key
 
 VERDICTS = {
     "right": "on the place that is settled",
@@ -182,11 +182,6 @@ def keys(path: Leaf) -> list[str]:
     return [step for step in path if isinstance(step, str)]
 
 
-def name_of(path: Leaf) -> str:
-    """The field's name."""
-    return next(reversed(keys(path)), "")
-
-
 def verdict(value: Row, path: Leaf, found: Sequence[Span], twins: Sequence[Leaf], example: Example) -> str:
     """Which of VERDICTS holds of a right value that has these places, and that the same field has at these paths."""
     span = value["span"]
@@ -196,7 +191,7 @@ def verdict(value: Row, path: Leaf, found: Sequence[Span], twins: Sequence[Leaf]
     follows = follower(value["value"], path, example.schema)
     if not reads(value["value"], value["from"], follows, example.text[begin:end]):
         return "other"
-    place = settled(found, name_of(path), example.text, twins.index(path), len(twins))
+    place = settled(found, last_key(path), example.text, twins.index(path), len(twins))
     if place is None:
         return "several"
     return "right" if begin < place[1] and place[0] < end else "elsewhere"
@@ -204,7 +199,7 @@ def verdict(value: Row, path: Leaf, found: Sequence[Span], twins: Sequence[Leaf]
 
 def follower(value: Any, path: Leaf, schema: Mapping[str, Any]) -> Follows:
     """The rule by which a leaf follows from a text, as a function of the text."""
-    return partial(derive, value, field_schema=field_schema(schema, path), key=name_of(path))
+    return partial(derive, value, field_schema=field_schema(schema, path), key=last_key(path))
 
 
 def reads(value: Any, rule: str, follows: Follows, text: str) -> bool:

@@ -14,16 +14,16 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmbench.bench import answers
 from slmbench.config import Evaluation
 from slmbench.core import Backend, BadInput, Completion, Example, Request, SlmbenchError, load_task
-from slmbench.evaluate import evaluate, spread
+from slmbench.evaluate import request, spread
 from slmbench.files import json_text, write_atomic
 from slmbench.metrics import Sample, proportion
 from slmbench.progress import say
@@ -99,12 +99,12 @@ def compared(folder: Path, name: str, rows: int, precision: Any) -> dict[str, An
     theirs, tokens, seconds = asked_of_lm_eval(folder, name, places, precision)
     model = models.load_model(base, precision)
     started = time.perf_counter()
-    ours, answers = asked_of_slmbench(name, model, tokenizer, examples, encoded)
+    ours, completions = asked_of_slmbench(name, model, tokenizer, examples, encoded)
     sides = {"slmbench": side(ours, time.perf_counter() - started), "lm-eval": side(theirs, seconds)}
     differing = []
     for row, own, other in zip(encoded, ours, theirs, strict=True):
         if own["output"] != other["output"] or measured(own["score"]) != measured(other["score"]):
-            reason = why(model, row, answers[row.id], tokens.get(row.ids[: row.prompt_tokens]), tokenizer)
+            reason = why(model, row, completions[row.id], tokens.get(row.ids[: row.prompt_tokens]), tokenizer)
             differing.append({"id": row.id, "reason": reason, "slmbench": own["output"], "lm-eval": other["output"]})
     prompts = sum(row.ids[: row.prompt_tokens] in tokens for row in encoded)
     return {"task": name, "rows": len(examples), "precision": precision, "same_prompts": prompts, "sides": sides,
@@ -114,13 +114,12 @@ def compared(folder: Path, name: str, rows: int, precision: Any) -> dict[str, An
 def asked_of_slmbench(
     name: str, model: Any, tokenizer: Any, examples: Sequence[Example], encoded: Sequence[Encoded]
 ) -> tuple[list[Sample], dict[str, Completion]]:
-    """Samples as `slmbench evaluate` makes them, and the completions they were made of, by id."""
+    """Samples of slmbench's own, and the completions they were made of, by id."""
     from slmbench.backends.hf import HfBackend
 
     kept = Kept(HfBackend(model, tokenizer))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "samples.jsonl"
-        return evaluate(load_task(name), kept, examples, encoded, Evaluation(), path, "slmbench"), kept.answers
+    asked = [request(row, Evaluation()) for row in encoded]
+    return answers(load_task(name), kept, examples, asked, "slmbench"), kept.answers
 
 
 def asked_of_lm_eval(

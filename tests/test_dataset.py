@@ -177,6 +177,10 @@ def test_a_task_may_have_a_text_and_facts_of_its_own(small: Path) -> None:
     card = dataset_files(Small())["README.md"]
     assert DatasetCard(card).data.pretty_name == "Boxes"
     assert "| held back |" in card and "In good cheer." in card
+    for text in ("# Boxes\n", "---\n{\n---\n", "---\nstyles: many\n---\n"):
+        (small / "card.md").write_text(text)
+        with pytest.raises(BadInput, match=r"card\.md: begins with no metadata"):
+            dataset_files(Small())
 
 
 def test_the_command_writes_a_folder(
@@ -196,4 +200,7 @@ def test_the_command_writes_a_folder(
         f"slmbench: {tmp_path}: has a README.md that is not a data set's; give another --out.",
     )
     assert (tmp_path / "README.md").read_text() == "mine" and not (tmp_path / "manifest.json").exists()
+    (tmp_path / "manifest.json").write_text('{"form": "int8"}')
+    assert slmbench("data", "card", "edge_json", "--out", tmp_path).sentence.endswith("give another --out.")
+    assert (tmp_path / "manifest.json").read_text() == '{"form": "int8"}'
     assert slmbench("data", "card", "edge_jsn").sentence.startswith("slmbench: task edge_jsn: there is no such task")

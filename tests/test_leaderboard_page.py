@@ -137,6 +137,14 @@ def test_what_has_no_value_stands_last(visit: Any) -> None:
         assert shown(page)[-1] == "alpha.test.tuned"
 
 
+def test_a_time_of_nothing_is_not_drawn(visit: Any) -> None:
+    page = visit()
+    page.evaluate("document.querySelectorAll('#board tbody tr').forEach((row) => { row.dataset.latency = '0'; })")
+    sort_button(page, "JSONExact").click()
+    said = page.locator("figure", has=page.locator("#plot-latency")).locator(".front")
+    expect(said).to_have_text("None of these rows has a latency.")
+
+
 def test_a_view_is_its_address(visit: Any) -> None:
     page = visit()
     page.get_by_label("Track", exact=True).select_option("zero-shot")

@@ -285,6 +285,17 @@ def test_a_test_set_that_is_not_here_is_left_out(tmp_path: Path, slmbench: Calla
     assert [name.parent.name for name in (tmp_path / "out").rglob("samples_*")] == ["small"]
 
 
+def test_a_run_named_as_its_base_keeps_both(tmp_path: Path, slmbench: Callable[..., Any]) -> None:
+    record, samples = made(settings("edge_json", "test_styles"))
+    named = {**record, "name": record["weights"]["name"]}
+    samples = {test: {stage: parts[stage] if stage in parts else parts["tuned"] for stage in ("tuned", "base")}
+               for test, parts in samples.items()}  # fmt: skip
+    write_result(tmp_path / "one.json", named, samples)
+    said = slmbench("export-results", tmp_path / "one.json", "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert len({path.parent for path in (tmp_path / "out").rglob("results_*")}) == 2
+
+
 def test_what_differs_is_said_token_by_token(tiny_folder: Path) -> None:
     from lm_eval_agreement import lines, why
 

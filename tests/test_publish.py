@@ -442,6 +442,8 @@ def test_results_without_their_samples_are_refused(tmp_path: Path) -> None:
         ('{"name":1}', "created is missing"),
         (json.dumps({**RECORD, "hashes": {}}), "hashes.recipe is missing"),
         (json.dumps({**RECORD, "tests": []}), "tests is no object"),
+        (json.dumps({**RECORD, "tests": {}}), "tests is empty"),
+        (json.dumps({**RECORD, "created": "today"}), "created is no time"),
         ("{", "not readable as JSON"),
     ):
         published(tmp_path).write_text(text, encoding="utf-8")

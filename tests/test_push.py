@@ -265,13 +265,16 @@ def test_a_run_arrives_whole_in_one_commit(slmbench: Callable[..., Any], hub: Hu
         **{name: run / "adapter" / name for name in ("adapter_model.safetensors", "slmbench_adapter.json")},
         **{name: run / "tokenizer" / name for name in ("tokenizer.json", "tokenizer_config.json")},
         **{name: run / name for name in ("record.json", "record.samples.jsonl.gz")},
-        **{f"export/int8/{name}": run / "export" / "int8" / name for name in exported[:2]},
+        **{f"export/int8/{name}": run / "export" / "int8" / name for name in exported[1:2]},
     }
     for name, path in same.items():
         assert files[name] == path.read_bytes(), name
     config = json.loads((run / "adapter" / "adapter_config.json").read_text())
     assert json.loads(files["adapter_config.json"]) == {**config, "base_model_name_or_path": INSTRUCT}
     assert json.loads(files["export/int8/config.json"]) == {"_name_or_path": INSTRUCT, "hidden_size": 8}
+    listed = json.loads(files["export/int8/manifest.json"])["files"]["config.json"]
+    content = files["export/int8/config.json"]
+    assert listed == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     record = publish.load_record(run)
     assert yaml.safe_load(files["recipe.yaml"]) == record["recipe"]
     assert files["README.md"].decode() == publish.card(record, "me/mine")
@@ -476,10 +479,12 @@ def test_a_bad_name_is_refused(repo: str, slmbench: Callable[..., Any], run: Pat
     assert slmbench("push", run, "--repo", "me/mine", "--base", repo).sentence.startswith(f"slmbench: --base {repo}: ")
 
 
-@pytest.mark.parametrize("url", ["hub", "ftp://x", "https://", "https://ann:secret@x", "http://x/?a=b", "http://x:y"])
+@pytest.mark.parametrize(
+    "url", ["hub", "ftp://x", "http://hub.example", "https://", "https://ann:secret@x", "http://x/?a=b", "http://x:y"]
+)
 def test_a_bad_address_is_refused_and_not_repeated(url: str, slmbench: Callable[..., Any], run: Path) -> None:
     said = slmbench("push", run, "--repo", "me/mine", "--endpoint", url)
-    assert said.code == 2 and "--endpoint: give an address as https://HOST" in said.sentence
+    assert said.code == 2 and "--endpoint or HF_ENDPOINT: give an address as https://HOST" in said.sentence
     assert "secret" not in said.err
 
 

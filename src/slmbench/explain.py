@@ -16,13 +16,14 @@ from typing import Any
 
 from slmbench.schema import leaves, words_of
 from slmbench.synth.derive import derive
-from slmbench.synth.structure import field_schema
+from slmbench.synth.statements import LONGEST
+from slmbench.synth.structure import field_schema, last_key
 
 NONE = "none"
 LONGEST_WINDOW = 9
 """Words that one value is spelt in, at most: "the twenty-fourth of March 2027 at half past seven" has nine."""
-LONGEST_STATEMENT = 16
-"""Words of a sentence that says yes or no, at most."""
+LONGEST_STATEMENT = LONGEST + 1
+"""Words of a sentence that says yes or no, at most: those of a description, and a "not"."""
 MOST_WORDS = 4000
 """Of documents longer than this only what stands there as it is, is looked for."""
 LABEL_REACH = 48
@@ -52,7 +53,7 @@ def sources(value: Any, schema: Mapping[str, Any], text: str) -> list[Source]:
     found = []
     for path, leaf in leaves(value):
         field = field_schema(schema, path)
-        follows = partial(derive, leaf, field_schema=field, key=_name(path))
+        follows = partial(derive, leaf, field_schema=field, key=last_key(path))
         rule = follows(text)
         span = None
         if rule is not None:
@@ -73,11 +74,6 @@ def pointer(path: Path) -> str:
     '/lines/0/a~1b'
     """
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
-
-
-def _name(path: Path) -> str:
-    """The last key of a path."""
-    return next((step for step in reversed(path) if isinstance(step, str)), "")
 
 
 def _candidates(value: Any, rule: str, follows: Follows, text: str) -> Iterator[Span]:
@@ -134,7 +130,7 @@ def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span])
     if not spans:
         return None
     last = taken[-1][1] if taken else 0
-    words = [word for word in words_of(_name(path)) if len(word) > 1]
+    words = [word for word in words_of(last_key(path)) if len(word) > 1]
 
     def rank(span: Span) -> tuple[bool, int, bool, int]:
         overlaps = any(span[0] < end and begin < span[1] for begin, end in taken)

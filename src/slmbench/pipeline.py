@@ -462,9 +462,20 @@ def export_results(place: Path, out: Path) -> list[Path]:
             continue
         if data_hash(examples) != record["hashes"]["data"].get(test.name):
             raise BadInput(f"{place}: {test.name} is not the data that was answered; give the run's own command again.")
+        name = task_name(own, test)
+        if any(name == part.name for parts in answered.values() for part in parts):
+            raise BadInput(
+                f"{place}: two of its test sets are {name} to lm-eval; rename a file, or publish them apart."
+            )
         for stage, parts in answered.items():
-            if found := samples.get(test.name, {}).get(stage):
-                parts.append(Answered(task_name(own, test), task_of(own, test), test, examples, found))
+            found = samples.get(test.name, {}).get(stage)
+            if not found:
+                continue
+            if [sample["id"] for sample in found] != [example.id for example in examples]:
+                raise BadInput(
+                    f"{place}: the {stage} answers of {test.name} are not those of its documents; {FINISHED}."
+                )
+            parts.append(Answered(name, task_of(own, test), test, examples, found))
     if not any(answered.values()):
         raise BadInput(f"{place}: the data of none of its test sets is here; put it where the recipe names it.")
     files: dict[str, str] = {}

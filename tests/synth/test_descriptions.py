@@ -77,7 +77,7 @@ def test_words_for_numbers() -> None:
         ("ok", "True if every result lies inside", "every result lies inside", "Not every result lies inside."),
         ("b", "Whether the home has a balcony", "The home has a balcony", "The home has no balcony"),
         ("l", "Whether applicants must drive well", "applicants must drive well", "They need not drive well"),
-        ("p", "Whether the police were informed; or not", "Police were informed", "They weren't informed"),
+        ("p", "Whether the police were informed; or not", "Police were informed", "The police weren't informed"),
         ("f", "Says whether leftovers can be frozen", "leftovers can be frozen", "leftovers can't be frozen"),
         ("pets_allowed", "", "pets are allowed", "Sorry, no pets"),
         ("pets_allowed", "", "Pets: allowed", "Pets: not allowed"),
@@ -137,6 +137,23 @@ def test_ways_to_say_a_value(description: str, way: str) -> None:
 )  # fmt: skip
 def test_what_a_field_is_not(description: str, found: Unmeant) -> None:
     assert unmeant(description) == found
+
+
+@pytest.mark.parametrize(
+    "description", ["Whether at least one exit was blocked", "Whether the car has no damage", "If true, it is an admin"]
+)
+def test_what_denied_would_say_something_else_is_not_said(description: str) -> None:
+    assert statements(("is_so",), description) == statements(("is_so",), "")
+
+
+def test_another_things_no_is_no_no() -> None:
+    field = {"type": "boolean", "description": "Whether smoking is allowed"}
+    assert derive(False, "Smoking is fine. The dog is not allowed.", field) is None
+    assert derive(False, "It is cosy, and smoking is not allowed.", field) == "boolean_words"
+
+
+def test_white_space_in_a_description_takes_no_time() -> None:
+    assert ways(" " * 5_000 + "name of the vet") is not None
 
 
 def test_what_stands_around_a_value() -> None:

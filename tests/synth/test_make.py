@@ -201,3 +201,35 @@ def test_more_rows_than_there_are_texts_end_in_a_sentence() -> None:
     never = obj(None, a={"type": "string", "minLength": 3, "not": {"type": "string"}})
     with pytest.raises(BadInput, match=r"tiny: .*'a'"):
         make_rows(never, 3, schema_id="tiny")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
+        {"lines": {"type": "array", "items": {"type": "object", "properties": {"item": {"type": "string"}}}}},
+        {"text": {"type": "string", "description": "Full text of the message"}},
+    ],
+)
+def test_a_schema_may_have_no_field_that_a_line_can_begin_with(fields: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": fields, "required": list(fields)}
+    assert len(make_rows(schema, 60)) == 60
+
+
+def test_no_other_version_stands_behind_a_product() -> None:
+    fields = {
+        "product": {"type": "string", "description": "Name of the app, as written, without its version"},
+        "version": {"type": "string", "description": "Version of the product"},
+    }
+    schema = {"type": "object", "properties": fields, "required": list(fields)}
+    for row in make_rows(schema, 150, seed=3):
+        target = json.loads(row["target"])
+        behind = re.findall(re.escape(target["product"]) + r" (\d+\.\d[\d.]*)", row["text"])
+        assert all(target["version"].startswith(found.rstrip(".")) for found in behind), row["text"]
+
+
+def test_an_enum_of_a_thousand_options_takes_no_time() -> None:
+    fields = {"kind": {"enum": [f"option number {n}" for n in range(1000)], "description": "option number 1 (also x)"}}
+    started = time.process_time()
+    assert len(make_rows({"type": "object", "properties": fields, "required": ["kind"]}, 20)) == 20
+    assert time.process_time() - started < 10

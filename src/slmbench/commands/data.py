@@ -1,4 +1,4 @@
-"""Examples: build, check, import, split."""
+"""Examples: build, card, check, import, split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slmbench.core import BadInput
 
 def add(verbs: Any) -> None:
     """Add these verbs to the parser."""
-    data = verbs.add_parser("data", help="build, check and split examples").add_subparsers(
+    data = verbs.add_parser("data", help="build, check, import and split examples; their card").add_subparsers(
         metavar="WHAT", required=True
     )
     build = data.add_parser("build", help="write a task's frozen files again, byte for byte, or more of them")

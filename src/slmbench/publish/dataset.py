@@ -20,7 +20,7 @@ import statistics
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,10 +28,11 @@ from typing import Any
 import yaml
 
 from slmbench import __version__
-from slmbench.core import BadInput, Example, Task, load_task
+from slmbench.core import BadInput, Completion, Example, Task, load_task
 from slmbench.data import data_hash, normalised
-from slmbench.files import json_text, write_atomic
-from slmbench.metrics import LABELS, score_output
+from slmbench.evaluate import make_sample
+from slmbench.files import json_text, read_json, write_atomic
+from slmbench.metrics import LABELS
 from slmbench.publish.lm_eval import document
 from slmbench.publish.tables import markdown_table
 from slmbench.schema import complexity, leaves
@@ -67,10 +68,11 @@ LISTED = 60
 def write_dataset(name: str, out: Path) -> list[Path]:
     """Write a task's data set into a folder; returns its files, the manifest last.
 
-    Raises BadInput for a folder with a README.md of another kind, which would be lost.
+    Raises BadInput for a folder with a README.md or a manifest of another kind, which would be lost.
     """
-    if (out / CARD).exists() and not (out / MANIFEST).exists():
-        raise BadInput(f"{out}: has a {CARD} that is not a data set's; give another --out.")
+    there = next((file for file in (MANIFEST, CARD) if (out / file).exists()), None)
+    if there and (there == CARD or read_json(out / MANIFEST, "give another --out").get("kind") != KIND):
+        raise BadInput(f"{out}: has a {there} that is not a data set's; give another --out.")
     files = dataset_files(load_task(name))
     for file, text in files.items():
         write_atomic(out / file, text)
@@ -128,12 +130,18 @@ def dataset_card(task: Task, splits: Mapping[str, Sequence[Example]]) -> str:
 
 
 def card_text(task: Task) -> tuple[dict[str, Any], str]:
-    """The metadata and the text of a task's card."""
+    """The metadata and the text of a task's card. Raises BadInput where they cannot be told apart."""
     place = Path(_module(task).__file__ or "").parent / "card.md"
     if not place.is_file():
         place = Path(__file__).parent / "dataset.md"
-    _, front, text = place.read_text(encoding="utf-8").split("---\n", 2)
-    return {"pretty_name": task.name, **(yaml.safe_load(front) or {})}, text
+    try:
+        _, front, text = place.read_text(encoding="utf-8").split("---\n", 2)
+        told = yaml.safe_load(front) or {}
+        if not isinstance(told, dict) or not all(isinstance(told.get(key) or {}, dict) for key in OWN):
+            raise ValueError(f"{', '.join(OWN)} are mappings")
+    except (ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{place}: begins with no metadata between two lines of --- ({error}); correct it.") from None
+    return {"pretty_name": task.name, **told}, text
 
 
 def _module(task: Task) -> ModuleType:
@@ -209,7 +217,10 @@ class Parts:
         return self._counts("style", (), self.told["styles"])
 
     def _counts(self, key: str, order: Sequence[str], told: Mapping[str, str]) -> str:
-        counts = {split: Counter(example.tags[key] for example in examples) for split, examples in self.splits.items()}
+        counts = {
+            split: Counter(example.tags.get(key, "unlabelled") for example in examples)
+            for split, examples in self.splits.items()
+        }
         names = dict.fromkeys([*order, *(name for count in counts.values() for name in count)])
         rows = [
             [f"`{name}`", *(str(count[name] or "–") for count in counts.values()), told.get(name, "")]
@@ -275,12 +286,8 @@ class Parts:
         found: dict[str, dict[str, Any]] = {}
         for examples in self.splits.values():
             samples = [
-                {
-                    **{"id": e.id, "schema_id": e.schema_id, **e.tags, "target": target, "output": target},
-                    "score": asdict(score_output(e.target, e.schema, target, "stop")),
-                }
+                make_sample(self.task, e, Completion(e.id, target_text(e), (), "stop", 0, 0, None, 0.0, 1))
                 for e in examples[:: max(1, len(examples) // 100)]
-                for target in [target_text(e)]
             ]
             found |= self.task.measures(samples)
         return found

@@ -23,6 +23,7 @@ import yaml
 
 from slmbench import __version__
 from slmbench.core import BadInput, SlmbenchError
+from slmbench.data import decoded, read_bytes
 from slmbench.fetch import hub_offline
 from slmbench.files import file_sha256, json_text, read_json
 from slmbench.models import ADAPTER_RECORD
@@ -50,6 +51,8 @@ NAMES = ("base_model_name_or_path", "name_or_path", "_name_or_path")
 """Keys of configurations that say which model it is."""
 UNREAD = frozenset({"schema"})
 """Keys below which no path is looked for: a schema is the user's own."""
+LOCAL = ("localhost", "127.0.0.1", "::1")
+AGAIN = "give slmbench data card TASK again"
 REPO_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
@@ -140,6 +143,8 @@ def prepare(
         raise BadInput(f"{place}: there is no such folder; give a finished run's, or one that `data card` wrote.")
     address = checked_endpoint(endpoint)
     if (place / MANIFEST).is_file() and not (place / "record.json").exists():
+        if read_json(place / MANIFEST, AGAIN).get("kind") != KIND:
+            raise BadInput(f"{place}: neither a finished run nor a folder that `data card` wrote; give one of these.")
         if exports or base:
             raise BadInput(f"{place}: a data set, which has neither exports nor a base; leave --export and --base out.")
         return Upload(repo, "dataset", private, address, _data_parts(place, repo))
@@ -155,11 +160,13 @@ def checked_endpoint(endpoint: str | None) -> str:
         endpoint = constants.ENDPOINT
     try:
         parts = urlsplit(endpoint)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # A token goes in the clear over http: only to this machine.
+        usable = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)
+        usable = usable and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
-        raise BadInput("--endpoint: give an address as https://HOST, without user, password, ? and #.")
+        raise BadInput("--endpoint or HF_ENDPOINT: give an address as https://HOST, without user, password, ? and #.")
     return endpoint.rstrip("/")
 
 
@@ -265,14 +272,21 @@ def _export_parts(folder: Path, form: str, record: Record, base: str) -> Iterato
     manifest = read_json(place / MANIFEST, again)
     if manifest.get("adapter_sha256") != record["hashes"]["adapter"]:
         raise BadInput(f"{place}: the export of another adapter than the record's; {again}.")
-    yield _configuration(place / MANIFEST, f"export/{form}/{MANIFEST}", base)
-    for name, facts in _listed(manifest, place, again).items():
+    listed, parts = dict(_listed(manifest, place, again)), []
+    for name, facts in list(listed.items()):
         if name not in EXPORT:
             raise BadInput(f"{place}: {name} is none of an export's files; {again}.")
         _same_file(place / name, facts, again)
         if name.endswith(".safetensors"):
             safetensors_values(place / name)
-        yield _configuration(place / name, f"export/{form}/{name}", base)
+        part = _configuration(place / name, f"export/{form}/{name}", base)
+        if part.content != place / name:
+            listed[name] = {"bytes": part.size, "sha256": part.sha256}
+        parts.append(part)
+    told = {**_shortened(manifest, "", [], base), "files": listed}
+    content = place / MANIFEST if told == manifest else json_text(told).encode()
+    yield Part(f"export/{form}/{MANIFEST}", content)
+    yield from parts
 
 
 def _configuration(path: Path, name: str, base: str) -> Part:
@@ -285,18 +299,15 @@ def _configuration(path: Path, name: str, base: str) -> Part:
 
 
 def _data_parts(folder: Path, repo: str) -> tuple[Part, ...]:
-    again = "give slmbench data card TASK again"
-    manifest = read_json(folder / MANIFEST, again)
-    if manifest.get("kind") != KIND:
-        raise BadInput(f"{folder}: neither a finished run nor a folder that `data card` wrote; give one of these.")
+    manifest = read_json(folder / MANIFEST, AGAIN)
     if not (folder / CARD).is_file():
-        raise BadInput(f"{folder}: {CARD} is missing; {again}.")
-    text = (folder / CARD).read_text(encoding="utf-8").replace(REPO, repo)
+        raise BadInput(f"{folder}: {CARD} is missing; {AGAIN}.")
+    text = decoded(folder / CARD, read_bytes(folder / CARD)).replace(REPO, repo)
     parts = [Part(CARD, text.encode())]
-    for name, facts in sorted(_listed(manifest, folder, again).items()):
+    for name, facts in sorted(_listed(manifest, folder, AGAIN).items()):
         if not re.fullmatch(r"data/\w+\.jsonl", name):
-            raise BadInput(f"{folder}: {name} is none of a data set's files; {again}.")
-        _same_file(folder / name, facts, again)
+            raise BadInput(f"{folder}: {name} is none of a data set's files; {AGAIN}.")
+        _same_file(folder / name, facts, AGAIN)
         parts.append(Part(name, folder / name))
     return (*parts, Part(MANIFEST, folder / MANIFEST))
 
@@ -304,15 +315,15 @@ def _data_parts(folder: Path, repo: str) -> tuple[Part, ...]:
 def _listed(manifest: Mapping[str, Any], folder: Path, again: str) -> Mapping[str, Any]:
     files = manifest.get("files")
     if not isinstance(files, dict) or not files or not all(isinstance(facts, dict) for facts in files.values()):
-        raise BadInput(f"{folder / MANIFEST}: lists no files; {again}.")
+        raise BadInput(f"{folder / MANIFEST}: lists no files; {AGAIN}.")
     return files
 
 
 def _same_file(path: Path, facts: Mapping[str, Any], again: str) -> None:
     if not path.is_file():
-        raise BadInput(f"{path.parent}: {path.name} is missing; {again}.")
+        raise BadInput(f"{path.parent}: {path.name} is missing; {AGAIN}.")
     if path.stat().st_size != facts.get("bytes") or file_sha256(path) != facts.get("sha256"):
-        raise BadInput(f"{path}: not the file that was written there ({MANIFEST}); {again}.")
+        raise BadInput(f"{path}: not the file that was written there ({MANIFEST}); {AGAIN}.")
 
 
 # ---- sending it

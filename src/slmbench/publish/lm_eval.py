@@ -96,7 +96,9 @@ def lm_eval_files(record: Record, stage: str, answered: Sequence[Answered]) -> d
     The same record gives the same bytes. Settings that lm-eval has and we do not are left out or None.
     """
     model = record["name"] if stage == "tuned" else record["weights"]["name"]
-    folder = re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model)
+    if stage == "base" and model == record["name"]:
+        model += "_base"
+    folder = re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model).lstrip(".") or "model"
     created = datetime.datetime.fromisoformat(record["created"])
     date = created.astimezone(datetime.UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     lines = {part.name: [_line(i, *pair, part) for i, pair in enumerate(_pairs(part))] for part in answered}

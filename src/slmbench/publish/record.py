@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,12 @@ def check_record(value: Any, where: str) -> Record:
     for key in ("recipe", "data", "tests", "hashes"):
         if not isinstance(record[key], dict):
             raise BadInput(f"{where}: not a run's record, {key} is no object; give the run's own command again.")
+    if not record["tests"]:
+        raise BadInput(f"{where}: not a run's record, tests is empty; give the run's own command again.")
+    try:
+        datetime.datetime.fromisoformat(record["created"])
+    except (TypeError, ValueError):
+        raise BadInput(f"{where}: not a run's record, created is no time; give its own command again.") from None
     if missing := [key for key in HASHES if key not in record["hashes"]]:
         raise BadInput(f"{where}: not a run's record, hashes.{missing[0]} is missing; give its own command again.")
     return record

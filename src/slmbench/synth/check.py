@@ -28,7 +28,7 @@ from slmbench.core import Example
 from slmbench.data import UNLABELLED, Row, Schemas, examples_of, normalised, read_rows
 from slmbench.schema import canonical, complexity, grounding, leaves, validate
 from slmbench.synth.derive import derive
-from slmbench.synth.structure import arithmetic, array_boundaries, field_schema
+from slmbench.synth.structure import arithmetic, array_boundaries, field_schema, last_key
 
 RULES = (
     "schema",
@@ -199,8 +199,7 @@ def _unanswerable(example: Example) -> Iterator[str]:
         schema = field_schema(example.schema, path)
         if "const" in schema or grounding(schema) is False:  # chosen, as a label is: it need not stand in the text
             continue
-        key = next((step for step in reversed(path) if isinstance(step, str)), "")
-        if derive(leaf, example.text, schema, key) is None:
+        if derive(leaf, example.text, schema, last_key(path)) is None:
             name = "/".join(map(str, path)) or "the top"
             shown = json.dumps(leaf, ensure_ascii=False)
             shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"

@@ -151,7 +151,7 @@ def unmeant(description: str) -> Unmeant:
     labels: list[str] = []
     clauses: list[str] = []
     for part in re.split(r"[;()\n]|\.\s|\.$", description):
-        if match := _LEFT_OUT.match(part):
+        if match := _LEFT_OUT.match(part.strip()):
             relative = re.match(rf"(?i)^\w+(?: \w+)? ({_PREP}) which (.+)$", match["what"])
             if relative:
                 clauses.append(f"{_said(relative[2])} {relative[1]} {{}}")
@@ -209,7 +209,8 @@ def heads(description: str) -> tuple[str, ...]:
     if match := _WHAT.match(text):
         if match["word"].lower() in ("who", "where"):
             return (match["word"].lower(),)
-        return tuple(word.lower() for word in re.findall(r"[^\W\d_]+", match["clause"]) if len(word) > 3)
+        asked = re.split(r"(?i),|\b(?:where|when|who|whom|which|that|if)\b", match["clause"])[0]
+        return tuple(word.lower() for word in re.findall(r"[^\W\d_]+", asked) if len(word) > 3)
     for _ in range(3):
         text = _DETERMINER.sub("", text)
         named = re.match(r"(?i)^([a-z]+)(?: (?:and|or) [a-z]+)? of\s+(.+)$", text)
@@ -218,6 +219,8 @@ def heads(description: str) -> tuple[str, ...]:
         text = named[2]
     text = _TAIL.sub("", f" {_DETERMINER.sub('', text)}")
     found = [part.split()[-1].lower() for part in _ITEMS.split(text) if part.split()]
+    if re.search(r"(?i)^(?:full )?name of .*\bwho\b|\bwithout (?:a |the |any )?titles?\b", description):
+        found.append("who")
     return tuple(word for word in found if re.fullmatch(r"[^\W\d_]{2,}", word))
 
 

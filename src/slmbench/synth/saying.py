@@ -24,6 +24,7 @@ the description takes off it."""
 
 def choose(nodes: Sequence[Node], source: Source) -> None:
     """Draw for each field whether and how the schema's own words say its value."""
+    versions = [str(node.value) for node in every(nodes) if node.meaning.kind == "version"]
     for node in every(nodes):
         if node.hidden or node.children or node.items:
             continue
@@ -32,9 +33,9 @@ def choose(nodes: Sequence[Node], source: Source) -> None:
         elif isinstance(node.value, int | float):
             _count(node, source)
         elif isinstance(node.value, str) and node.value:
-            _text(node, source)
+            _text(node, source, versions)
         elif isinstance(node.value, list) and all(isinstance(item, str) and item for item in node.value):
-            _texts(node, source)
+            _texts(node, source, versions)
 
 
 def _yes_or_no(node: Node, source: Source) -> None:
@@ -67,7 +68,7 @@ def _count(node: Node, source: Source) -> None:
     node.sentence = way.replace("{} times", node.said) if way and adverb else node.said
 
 
-def _text(node: Node, source: Source) -> None:
+def _text(node: Node, source: Source, versions: Sequence[str]) -> None:
     known = said(node.schema)
     if node.schema.get("enum"):
         node.said = _option(str(node.value), known, source)
@@ -75,18 +76,18 @@ def _text(node: Node, source: Source) -> None:
         if node.said is None and explanation and source.chance(EXPLAINED):
             node.sentence = node.said = explanation
         return
-    dresses = dress(str(node.schema.get("description", "")))
+    dresses = _dresses(node, versions)
     if dresses and source.chance(DRESSED):
         node.said = _dressed(str(node.value), source.pick(dresses), source)
 
 
-def _texts(node: Node, source: Source) -> None:
+def _texts(node: Node, source: Source, versions: Sequence[str]) -> None:
     item = node.schema.get("items")
     known = said(item) if isinstance(item, dict) else Said()
     if isinstance(item, dict) and item.get("enum"):
         node.said = [_option(value, known, source) or value for value in node.value]
         return
-    dresses = dress(str(node.schema.get("description", "")))
+    dresses = _dresses(node, versions)
     if dresses and source.chance(DRESSED):
         worn = source.pick(dresses)
         node.said = [_dressed(value, worn, source) for value in node.value]
@@ -98,6 +99,13 @@ def _option(value: str, known: Said, source: Source) -> str | None:
         return source.pick(texts)
     usual = table()["spelled"].get(value)
     return str(usual) if usual and usual.casefold() == value.casefold() and source.chance(0.7) else None
+
+
+def _dresses(node: Node, versions: Sequence[str]) -> list[tuple[str, str]]:
+    """What may stand around a text: a version behind it is the document's own, where a field asks for that."""
+    found = dress(str(node.schema.get("description", "")))
+    own = [(before, f" {one}") for one in versions[:1] for before, behind in found if "#.#" in behind]
+    return [worn for worn in found if not versions or "#.#" not in worn[1]] + (own if len(versions) == 1 else [])
 
 
 def _dressed(value: str, worn: tuple[str, str], source: Source) -> str:

@@ -31,6 +31,10 @@ _MASS = frozenset((
     "food", "help", "advice", "access", "experience", "information", "damage", "internet", "storage", "training",
 ))  # fmt: skip
 _ALLOWED = frozenset(("allowed", "permitted", "accepted", "possible", "needed", "required", "included", "available"))
+_ONE_SIDED = frozenset((
+    "no", "not", "never", "nobody", "nothing", "neither", "none", "only", "least", "anyone", "some",
+))  # fmt: skip
+"""Words with which a "not" behind the verb does not say the opposite."""
 _ADJECTIVE = re.compile(r"(?:able|ible|al|ive|ful|less|ent|ant|ous|ic|y|ern|ar)$")
 LONGEST = 16
 """Words of a description that are said as a statement, at most."""
@@ -88,7 +92,7 @@ def _of_description(description: str) -> Statements:
     clause = clause.strip(" ,")
     parts = clause.split()
     at = verb_at(parts)
-    if at is None or not at or len(parts) > LONGEST or len(parts) < at + 2:
+    if at is None or not at or len(parts) > LONGEST or len(parts) < at + 2 or "," in " ".join(parts[:at]):
         return Statements()
     return _sentence(" ".join(parts[:at]), parts[at], " ".join(parts[at + 1 :]))
 
@@ -123,6 +127,8 @@ def _verbs() -> frozenset[str]:
 def _sentence(subject: str, verb: str, rest: str) -> Statements:
     yes, low = f"{subject} {verb} {rest}", verb.lower()
     first = subject.lower().split()[0]
+    if not _ONE_SIDED.isdisjoint(f"{subject} {rest}".lower().split()):
+        return Statements()
     if first in _ALL:
         return _stated([yes], [f"not {yes}"], [yes], [f"not {yes}"])
     if first in ("any", "anyone", "anybody", "anything", "no", "nobody"):
@@ -145,7 +151,9 @@ def _sentence(subject: str, verb: str, rest: str) -> Statements:
         return _stated([yes], nos, [f"must {rest}"], cores)
     if low in _AUXILIARY or low in _HAVE:
         negated = "cannot" if low == "can" else f"{low} not"
-        return _stated([yes], [f"{subject} {negated} {rest}"], [f"{low} {rest}"], [f"{low} not {rest}"])
+        # "Is allowed" alone would be said of anything.
+        of = f"{subject.split()[-1]} " if len(rest.split()) < 2 else ""
+        return _stated([yes], [f"{subject} {negated} {rest}"], [f"{of}{low} {rest}"], [f"{of}{low} not {rest}"])
     base = base_of(low)
     does = "does" if base != low else "do"
     cores = [f"does not {base} {rest}", f"do not {base} {rest}"]
@@ -173,6 +181,8 @@ def _of_name(key: list[str]) -> Statements:
         return _stated(yes, [f"it has no {rest}", f"there is no {rest}"], cores, [f"no {rest}", f"without {rest}"])
     if len(key) > 1 and key[0] in ("can", "may", "must", "will"):
         rest = " ".join(key[1:])
+        if key[0] == "must":  # "must not" forbids
+            return _sentence("it", "must", rest)
         no = f"it cannot {rest}" if key[0] == "can" else f"it {key[0]} not {rest}"
         return _stated([f"it {key[0]} {rest}"], [no], [f"{key[0]} {rest}"], [f"{key[0]} not {rest}"])
     if len(key) > 1 and key[0] in _NAMED_VERBS:

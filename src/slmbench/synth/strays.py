@@ -109,16 +109,19 @@ def _apart(node: Node, nodes: Sequence[Node], source: Source) -> Iterator[tuple[
         if said.clauses and source.chance(0.6):
             yield "Not affected", [f"{source.pick(said.clauses)}."], base
         for label in source.some(labels, 1, 2) if labels else ():
-            yield first_up(label), _labelled(label, base), _named(label, base)
+            like = _named(label, base)
+            yield first_up(label), _labelled(label, like), like
     if source.chance(ALIKE) and not node.items and not node.children:
-        taken = {word for other in nodes for word in words_in(other.key)}
+        called = (name for other in every(nodes) for name in (other.key, *other.meaning.labels))
+        taken = {word for name in called for word in words_in(name)}
         known = free.words()["others"].get(_family(node), [])
         usual = [(label, way) for label, way in known if not taken & set(words_in(label))]
         if usual:
             label, way = source.pick(usual)
             # What is counted beside the matter is little, whatever the field counts.
             value = source.integer(3, 40) if node.meaning.kind == "int" else node.value
-            yield label, [way], replace(base, value=value, meaning=replace(base.meaning, unit=""))
+            key = "" if node.meaning.kind == "int" else base.key
+            yield label, [way], replace(base, key=key, value=value, meaning=replace(base.meaning, unit=""))
 
 
 def _named(label: str, base: Node) -> Node:
@@ -137,8 +140,8 @@ def _named(label: str, base: Node) -> Node:
 def _asked_for(label: str, node: Node, nodes: Sequence[Node]) -> bool:
     """Whether another field is what the label says."""
     said = words_in(label)
-    return any(set(said) <= set(words_in(other.key)) or said[-1:] == words_in(other.key)[-1:] for other in nodes if
-               other is not node)  # fmt: skip
+    keys = [words_in(other.key) for other in every(nodes) if other is not node]
+    return any(set(said) <= set(key) or said[-1:] == key[-1:] for key in keys)
 
 
 def _labelled(label: str, base: Node) -> list[str]:
@@ -148,7 +151,7 @@ def _labelled(label: str, base: Node) -> list[str]:
         return [f"It was {label} on {{}}.", f"{label} on {{}}.", f"{label}: {{}}."] if done else [
             f"The {label} was {{}}.", f"{label}: {{}}.", f"{label} on {{}}."]  # fmt: skip
     if base.meaning.kind == "city" and not done:
-        return ["{} is ## km away.", "It is ## km to {}."] if label == "distance" else [f"The {label} is in {{}}."]
+        return [f"The {label} is in {{}}."]
     if isinstance(base.value, int | float):
         return [f"The {label} is {{}}.", f"{label} {{}}.", f"{label}: {{}}.", f"{{}} is the {label}."]
     return [f"The {label} is {{}}.", f"{label}: {{}}.", f"{{}} is the {label}."]

@@ -48,6 +48,11 @@ def field_schema(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     return resolve(node, schema)
 
 
+def last_key(path: Path) -> str:
+    """The name of the field that a path leads to, "" where it names none."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "")
+
+
 def _branches(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     node = resolve(node, root)
     yield node
@@ -234,8 +239,7 @@ def _labelled(path: Path, leaf: Any, text: str, low: int, high: int) -> Span | N
     """The first place from `low` on where `leaf` stands after a label, or, in a list, on a line of its own."""
     if isinstance(leaf, dict | list):
         return None
-    key = next((step for step in reversed(path) if isinstance(step, str)), "")
-    own_label = re.compile(_label(key) + _LABEL_END, re.IGNORECASE)
+    own_label = re.compile(_label(last_key(path)) + _LABEL_END, re.IGNORECASE)
     form = leaf if isinstance(leaf, str) else json.dumps(leaf)
     forms = [form, form.capitalize()] if isinstance(leaf, bool) else [form]
     found = [span for form in forms if (span := _first_labelled(form, own_label, path, text, low, high))]

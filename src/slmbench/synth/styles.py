@@ -52,7 +52,7 @@ def render(
 
 def first_up(text: str) -> str:
     """A text whose first letter is large."""
-    return text[0].upper() + text[1:]
+    return text[:1].upper() + text[1:]
 
 
 def _reordered(fields: Sequence[Field], page: Page) -> list[Field]:

@@ -132,8 +132,13 @@ def _listed(text: str, option: str) -> list[str]:
 def _distinct(found: Mapping[str, Sequence[str]], explained: Mapping[str, str], options: Sequence[str]) -> Said:
     """Only what stands for one value and names no other."""
 
+    by_plain = {_plain(option): option for option in options}
+    longest = max(len(plain.split()) for plain in by_plain)
+
     def names_other(text: str, option: str) -> bool:
-        return any(re.search(rf"(?<!\w){_spelling(other)}(?!\w)", text, re.I) for other in options if other != option)
+        words = [word.strip(".,;:!?()\"'`") for word in _plain(text).split()]
+        runs = (" ".join(words[i : i + n]) for n in range(1, longest + 1) for i in range(len(words) - n + 1))
+        return any(by_plain.get(run, option) != option for run in runs)
 
     owners: dict[str, set[str]] = {}
     for option, texts in found.items():

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from slmbench.config import Recipe, Test, recipe_of
-from slmbench.core import BadInput, find_split, load_task, source_rows, source_times
+from slmbench.core import BadInput, find_split, load_task, source_rows, source_times, tasks
 from slmbench.data import data_hash
 from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
-from slmbench.publish.record import Record, SamplesBySplit, value_sha256
+from slmbench.publish.record import Record, SamplesBySplit, seal, value_sha256
 from slmbench.publish.report import LATENCIES
 from slmbench.publish.stored import load_record, load_samples
 from slmbench.schema import strict_loads
@@ -39,6 +39,8 @@ TRACKS = {
 """What was trained on, seen from the test set."""
 COUNTS = ("hits", "predicted", "gold")
 """Of leaves, in a sample's score."""
+SCORED = (*COUNTS, "exact", "parsed_lenient")
+"""What the pages read of a score."""
 _OBJECTS = ("machine", "weights", "adapter", "data", "prompt", "training", "seconds")
 _REMEDY = "give the run's own command again and publish it"
 
@@ -174,12 +176,20 @@ def _result(path: Path, page: str) -> Result:
             raise BadInput(f"{path}: {key} is no object; {_REMEDY}.")
     if not (isinstance(record["name"], str) and isinstance(record["created"], str)):
         raise BadInput(f"{path}: its name or its date is no text; {_REMEDY}.")
+    if record["recipe"].get("task", "edge_json") not in tasks():
+        raise BadInput(f"{path}: there is no task {record['recipe']['task']}; take the result away, or {_REMEDY}.")
     result = Result(path, page, record, load_samples(path, record), recipe_of(record["recipe"], f"{path}, recipe"))
     names = [test.name for test in result.recipe.data.tests]
     if not names or not sorted(names) == sorted(record["tests"]) == sorted(result.samples):
         raise BadInput(f"{path}: its test sets are not those of its recipe; {_REMEDY}.")
     for name in names:
         _check(result, name)
+    try:
+        untouched = seal(record) == record["hashes"].get("record")
+    except ValueError:  # no JSON: a number that is not finite, half a character
+        untouched = False
+    if not untouched:
+        raise BadInput(f"{path}: not as it was published (hashes.record); {_REMEDY}.")
     return result
 
 
@@ -196,10 +206,9 @@ def _check(result: Result, test: str) -> None:
             if _stored_counts(part, side) != _counts(stages[side]):
                 raise BadInput(f"{where}: its counts are not those of its samples; `slmbench verify` says where.")
             for sample in stages[side]:
-                _ = strict_loads(sample["target"]), [int(sample["score"][key]) for key in COUNTS]
-        _ = str(part["constraint"]), str(part["prompt"])
+                _ = strict_loads(sample["target"]), [int(sample["score"][key]) for key in SCORED]
         for one in (part["comparison"] or {"metrics": {}})["metrics"].values():
-            _check_numbers(one, ("difference", "p"))
+            check_numbers(one, ("difference", "p"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"{where}: not as a record has it ({type(error).__name__}: {error}); {_REMEDY}.") from None
 
@@ -211,14 +220,15 @@ def _check_side(part: Mapping[str, Any], side: str) -> None:
     slices = [one for key in SLICE_KEYS for one in part["slices" if tuned else "base_slices"][key].values()]
     figures = [part[SIDES[side]][name] for name in LABELS] + list(measures.values())
     for figure in (*figures, *(one[name] for one in slices for name in ("json_exact", "field_f1"))):
-        _check_numbers(figure, ("k", "n", "value", "low", "high"))
-    _ = [str(figure["label"]) for figure in measures.values()], [int(one["n"]) for one in slices]
+        check_numbers(figure, ("k", "n", "value", "low", "high"))
+    _ = [figure["label"] for figure in measures.values()], [int(one["n"]) for one in slices]
     times = part["latency" if tuned else "base_latency"]
-    _check_numbers(times, ("n", "prompt_tokens", "output_tokens"))
-    _check_numbers(times, [name for name in (*LATENCIES, "tokens_per_s") if times[name] is not None])
+    check_numbers(times, ("n", "prompt_tokens", "output_tokens"))
+    check_numbers(times, [name for name in (*LATENCIES, "tokens_per_s") if times[name] is not None])
 
 
-def _check_numbers(values: Mapping[str, Any], names: Iterable[str]) -> None:
+def check_numbers(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises KeyError, TypeError or ValueError where one of `names` is no finite number."""
     for name in names:
         if isinstance(values[name], bool) or not isinstance(values[name], int | float):
             raise TypeError(f"{name} is no number")
@@ -254,11 +264,12 @@ def boards(results: Sequence[Result]) -> list[Board]:
     Raises BadInput where two records hash a test set alike whose samples are of other documents.
     """
     found: dict[tuple[str, str, str], list[Entry]] = {}
+    keys: set[str] = set()
     for result in results:
         for test in result.recipe.data.tests:
             for side in SIDES:
                 if side in result.samples[test.name]:
-                    key = f"{result.page}.{test.name}.{side}"
+                    key = slug(f"{result.page}.{test.name}.{side}", keys)
                     entry = Entry(key, result, test.name, side, track(result.recipe, test, side))
                     found.setdefault(_identity(result, test), []).append(entry)
     labels, taken = Counter(label for _, label, _ in found), set[str]()
@@ -284,11 +295,14 @@ def _identity(result: Result, test: Test) -> tuple[str, str, str]:
 
 
 def _check_same(entries: Sequence[Entry]) -> None:
-    first = [(s["id"], s["target"]) for s in entries[0].samples]
+    keys = ("id", "target", *SLICE_KEYS)
+    first = [[s[key] for key in keys] for s in entries[0].samples]
     for entry in entries[1:]:
-        if [(s["id"], s["target"]) for s in entry.samples] != first:
+        if [[s[key] for key in keys] for s in entry.samples] != first:
             paths = f"{entries[0].result.path} and {entry.result.path}"
-            raise BadInput(f"{paths}: the same hash of {entry.test}, other documents; `slmbench verify` says where.")
+            raise BadInput(
+                f"{paths}: the same hash of {entry.test}, other documents or labels; `slmbench verify` says where."
+            )
 
 
 def _texts(entry: Entry, digest: str) -> tuple[str | None, ...]:
@@ -307,8 +321,9 @@ def _texts(entry: Entry, digest: str) -> tuple[str | None, ...]:
 def track(recipe: Recipe, test: Test, side: str) -> str:
     """One of `TRACKS`, from what a recipe trains on and where the test set comes from.
 
-    A split of a task belongs to that task's test sets, a file to those that are files. Generated are a task's splits of
-    any size, and files that `slmbench synth` wrote, by the name that a project gives them: NAME.made.jsonl.
+    A split of a task belongs to that task's test sets, a file to those that are files and to those of the recipe's own
+    task. Generated are a task's splits of any size, and files that `slmbench synth` wrote, by the name that a project
+    gives them: NAME.made.jsonl.
     """
     if side == "base":
         return "zero-shot"
@@ -318,7 +333,8 @@ def track(recipe: Recipe, test: Test, side: str) -> str:
     for written in recipe.data.train:
         source = source_times(written)[0]
         split = find_split(own, source)
-        if (split and split[0].name) == (home and home[0].name):
+        labelled = split is None and home is not None and home[0] is own
+        if labelled or (split and split[0].name) == (home and home[0].name):
             made = source_rows(split[1])[0] in split[0].made if split else ".made." in Path(source).name
             kinds.add("generated" if made else "own data")
     return {0: "transfer", 1: next(iter(kinds), ""), 2: "own + generated"}[len(kinds)]

@@ -20,7 +20,6 @@ from slmbench.publish.leaderboard.page import (
     reach,
     scroll,
     select,
-    share,
     size,
     void,
 )
@@ -87,7 +86,7 @@ def _own(row: Row) -> Markup:
 
 def _exact(row: Row) -> Markup:
     figure = row.entry.figures["json_exact"]
-    return share(figure, reach(figure))
+    return measured(figure, "json_exact", reach(figure))
 
 
 def _machine(row: Row) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -36,9 +37,12 @@ def rendered(text: str) -> Markup:
     parser.add_render_rule("table_open", lambda *_: SCROLL)
     parser.add_render_rule("table_close", lambda *_: "</table>\n</div>\n")
     tokens = parser.parse(re.sub(r"^<!--.*-->\n", "", text, flags=re.MULTILINE))
+    seen: Counter[str] = Counter()
     for token, following in pairwise(tokens):
         if token.type == "heading_open":
-            token.attrSet("id", anchor(following.content))
+            name = anchor("".join(part.content for part in following.children or ()))
+            token.attrSet("id", f"{name}-{seen[name]}" if seen[name] else name)
+            seen[name] += 1
         if "style" in token.attrs:  # a column's side, which the policy lets only a class say
             token.attrs = {"class": "number"} if "right" in str(token.attrs["style"]) else {}
         _keep_inside(token.children or ())

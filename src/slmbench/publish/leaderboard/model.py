@@ -57,7 +57,7 @@ def introduction(result: Result) -> Markup:
         f"../results/{samples_path(result.path.with_stem(result.page)).name}": "all answers (JSONL, gzip)",
     }
     links = [el("li", el("a", words, href=href, download="")) for href, words in files.items()]
-    again = f"slmbench run {result.page}.yaml\nslmbench verify results/{result.path.name}"
+    again = f"slmbench run {result.page}.yaml\nslmbench verify results/{result.page}.json"
     return el(
         "section",
         el("h1", result.name),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from slmbench import __version__
-from slmbench.metrics import Figure, shown
+from slmbench.metrics import Figure
 from slmbench.publish.html import Markup, el, join
 from slmbench.publish.tables import full
 
@@ -98,16 +98,10 @@ def reach(figure: Figure) -> Markup:
     )  # fmt: skip
 
 
-def share(figure: Figure, drawing: str = "") -> Markup:
-    """A share: its value and perhaps its drawing, then what it was counted from and its interval, less loudly."""
-    ends = f"{figure['k']}/{figure['n']} · {100 * figure['low']:.1f}–{100 * figure['high']:.1f}"
-    return join(el("b", shown(figure["value"], "", True)), " ", drawing, el("small", ends))
-
-
-def measured(figure: Figure, name: str) -> Markup:
-    """Any figure of a record in the same two parts."""
+def measured(figure: Figure, name: str, drawing: str = "") -> Markup:
+    """A figure: its value and perhaps its drawing, then what it was counted from and its interval, less loudly."""
     value, _, rest = full(figure, name).partition(" (")
-    return join(el("b", value), " ", el("small", rest.removesuffix(")").replace("; ", " · ")))
+    return join(el("b", value), " ", drawing, el("small", rest.removesuffix(")").replace("; ", " · ")))
 
 
 def size(parameters: int | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from slmbench.core import BadInput
 from slmbench.files import file_sha256, json_text, partial_folder, read_json, write_errors
 from slmbench.publish.leaderboard import answers, tools
-from slmbench.publish.leaderboard.entries import Board, Result, boards, load
+from slmbench.publish.leaderboard.entries import Board, Result, boards, check_numbers, load
 from slmbench.publish.leaderboard.front import front, placed
 from slmbench.publish.leaderboard.method import method
 from slmbench.publish.leaderboard.model import Curve, model, recipe_yaml
@@ -68,7 +68,7 @@ def check_ours(out: Path) -> None:
         raise BadInput(f"{out}: its {MANIFEST} is not one of {MAKER}; {another}.")
     for path in there:
         name = path.relative_to(out).as_posix()
-        if name != MANIFEST and (path.is_symlink() or listed.get(name) != file_sha256(path)):
+        if name != MANIFEST and (name not in listed or path.is_symlink() or listed[name] != file_sha256(path)):
             raise BadInput(f"{path}: was not written by {MAKER}, or changed since; {another}.")
 
 
@@ -112,8 +112,8 @@ def _curve(result: Result) -> Curve:
     try:
         points: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         for point in points:
-            _ = [float(point[key]) for key in ("rows", "epochs", "seconds")]
-            _ = [float(point["json_exact"][key]) for key in ("k", "n", "value", "low", "high")]
+            check_numbers(point, ("rows", "epochs", "seconds"))
+            check_numbers(point["json_exact"], ("k", "n", "value", "low", "high"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path}: not a learning curve ({type(error).__name__}: {error}); {remedy}.") from None
     return points

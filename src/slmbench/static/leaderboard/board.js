@@ -102,7 +102,7 @@
 
   function plots(shown) {
     for (const axis of ["size", "latency"]) {
-      const points = shown.filter((row) => row.dataset[axis] !== "").map((row) => ({
+      const points = shown.filter((row) => Number(row.dataset[axis]) > 0).map((row) => ({
         name: row.dataset.name, base: row.dataset.side === "base", x: Number(row.dataset[axis]),
         y: Number(row.dataset.value), low: Number(row.dataset.low), high: Number(row.dataset.high),
       }));

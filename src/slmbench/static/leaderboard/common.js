@@ -14,7 +14,7 @@ const slmbench = (() => {
 
   function keep(values) {
     const said = new URLSearchParams(Object.entries(values).filter(([, value]) => value));
-    history.replaceState(null, "", "#" + said);
+    try { history.replaceState(null, "", "#" + said); } catch { /* Too many at once for a browser: the next one says it. */ }
   }
 
   // Chooses `value` in a list if it has it, else leaves the list as it is.

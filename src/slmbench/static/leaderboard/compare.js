@@ -21,13 +21,15 @@
       options($("a"), pairs, pairs[Math.min(1, pairs.length - 1)][0]);
       options($("b"), pairs, pairs[0][0]);
     });
-    if (!read) return;
+    if (read === undefined) return;
     board = read;
+    $("figuresbox").hidden = $("rowsbox").hidden = board === null;
     for (const id of ["a", "b", "show"]) choose($(id), said.get(id));
     draw();
   }
 
   function draw() {
+    if (!board) return;
     const [a, b] = sides();
     keep({set: board.key, a: a.key, b: b.key, show: $("show").value === "differ" ? "" : $("show").value});
     $("figuresbox").hidden = $("rowsbox").hidden = a === b;

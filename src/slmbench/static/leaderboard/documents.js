@@ -9,14 +9,15 @@
       const pairs = entries.map((entry) => [entry.key, title(entry)]);
       options($("wrong"), [["", "all documents"], ["any", "any row"], ["every", "every row"], ...pairs], "");
     });
-    if (!read) return;
+    if (read === undefined) return;
     board = read;
+    $("browse").hidden = board === null;
     choose($("wrong"), said.get("wrong"));
-    $("query").value = said.get("q") || $("query").value;
     search(said.get("id"));
   }
 
   function search(id) {
+    if (!board) return;
     const query = $("query").value.toLowerCase(), wrong = $("wrong").value;
     const kept = id || (found.length ? board.ids[found[at]] : "");
     found = board.ids.map((_, i) => i).filter((i) => matches(i, query) && isWrong(i, wrong));
@@ -98,6 +99,7 @@
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   function begin() {
     choose($("set"), state().get("set"));
+    $("query").value = state().get("q") || "";
     changed(state());
   }
   window.addEventListener("hashchange", begin);
