@@ -205,8 +205,10 @@ def test_leaves_are_pooled() -> None:
     assert field_f1([[0, 0, 0]]) == 0
 
 
-def settings(task: str, first: str, second: str) -> dict[str, Any]:
-    tests = [{"split": first, "prompt": "schema"}, {"split": second, "prompt": "schema", "base": False}]
+def settings(task: str, first: str, *others: str) -> dict[str, Any]:
+    """Settings of a run whose base is measured on the first split alone."""
+    tests: list[dict[str, Any]] = [{"split": first, "prompt": "schema"}]
+    tests += [{"split": split, "prompt": "schema", "base": False} for split in others]
     return {"name": "small", "task": task, "prompt": "schema", "data": {"tests": tests}}
 
 
