@@ -20,7 +20,7 @@ run: $(STAMP) ## Train and measure the model of RECIPE; ARGS="--smoke" for a fir
 	$(BIN)/slmbench run $(RECIPE) $(ARGS)
 
 test: $(STAMP) browser ## Run every test, those on the real weights too; ARGS='-m "not real"' leaves them out
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The tests of pages drive a real Chromium, which only the system's own packages have.
 browser:

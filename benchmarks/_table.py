@@ -9,11 +9,23 @@ from pathlib import Path
 from slmbench.files import write_atomic
 
 
-def command(says: str | None, table: Callable[[], str], begin: str, end: str, argv: Sequence[str] | None) -> None:
-    """The command line of a script that makes one table: print it, or with --write replace what a file has of it."""
+def command(
+    says: str | None, table: Callable[[], str], begin: str, end: str, argv: Sequence[str] | None,
+    keep: Callable[[Path], Sequence[Path]] | None = None,
+) -> None:  # fmt: skip
+    """The command line of a script that makes one table: print it, or with --write replace what a file has of it.
+
+    `keep` writes what the table counts as results into a folder, where --results names one: their paths.
+    """
     parser = argparse.ArgumentParser(description=says, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, metavar="FILE", help=f"replace what stands between {begin} and {end}")
-    path = parser.parse_args(argv).write
+    if keep:
+        parser.add_argument("--results", type=Path, metavar="DIR", help="keep the answers as results there instead")
+    arguments = parser.parse_args(argv)
+    if keep and arguments.results:
+        print(*keep(arguments.results), sep="\n")
+        return
+    path = arguments.write
     if path is None:
         print(table())
         return

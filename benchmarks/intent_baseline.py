@@ -6,35 +6,62 @@ table is printed as Markdown. It needs scikit-learn.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from _table import command
 
-from slmbench.core import Completion
+from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
-from slmbench.metrics import figure
+from slmbench.kept import keep_baseline
+from slmbench.metrics import Sample, figure
 from slmbench.publish.tables import full, markdown_table
 from slmbench.schema import canonical
 from slmbench.tasks.edge_intent import TASK, baseline
 
+LEARNT = ("train", "few")
 BEGIN, END = "<!-- intents:begin -->", "<!-- intents:end -->"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, or put it between the markers of a file."""
-    command(__doc__, table, BEGIN, END, argv)
+    command(__doc__, table, BEGIN, END, argv, keep)
+
+
+def keep(results: Path) -> list[Path]:
+    """Write its answers to `test` as results, one for each set that it learns from."""
+    test, paths = TASK.load("test"), []
+    says, again = "TF-IDF and a logistic regression", "python benchmarks/intent_baseline.py --results results"
+    for split in LEARNT:
+        started = time.monotonic()
+        answers = {"test": (test, answered(TASK.load(split), test))}
+        seconds = time.monotonic() - started
+        name = f"tfidf_{split}"
+        paths.append(keep_baseline(results, name, says, TASK, answers, again, learnt=[split], seconds=seconds))
+    return paths
+
+
+def answered(train: Sequence[Example], test: Sequence[Example]) -> list[Sample]:
+    """The baseline's answers to `test` as scored samples, all written at once."""
+    started = time.perf_counter()
+    intents = baseline.predict(train, test)
+    seconds = time.perf_counter() - started
+    samples = []
+    for example, intent in zip(test, intents, strict=True):
+        text = canonical({"intent": intent}, example.schema)
+        done = Completion(example.id, text, (), "stop", 0, 0, None, seconds, len(test))
+        samples.append(make_sample(TASK, example, done))
+    return samples
 
 
 def table() -> str:
     """Markdown: a row for each set that the baseline learns from."""
     test = TASK.load("test")
     rows = []
-    for split in ("train", "few"):
+    for split in LEARNT:
         train = TASK.load(split)
-        samples = []
-        for example, intent in zip(test, baseline.predict(train, test), strict=True):
-            text = canonical({"intent": intent}, example.schema)
-            samples.append(make_sample(TASK, example, Completion(example.id, text, (), "stop", 0, 0, None, 0.0, 1)))
+        samples = answered(train, test)
         own = TASK.measures(samples)
         figures = [full(own[name], name) for name in ("macro_f1", "oos_recall", "oos_precision")]
         shared = [f"{100 * baseline.overlap(train, test, n):.1f} %" for n in (2, 3, 4)]

@@ -6,13 +6,16 @@ scored as a model's outputs are, and the table is printed as Markdown.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from _table import command
 
 from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
+from slmbench.kept import keep_baseline
 from slmbench.metrics import Sample, figure, shown, slices
 from slmbench.publish.tables import markdown_table
 from slmbench.schema import canonical
@@ -25,7 +28,18 @@ METRICS = ("json_exact", "field_f1")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, or put it between the markers of a file."""
-    command(__doc__, baseline_table, BEGIN, END, argv)
+    command(__doc__, baseline_table, BEGIN, END, argv, keep)
+
+
+def keep(results: Path) -> list[Path]:
+    """Write its answers to all splits as a result."""
+    started, answers = time.monotonic(), {}
+    for split in SPLITS:
+        examples = TASK.load(split)
+        answers[split] = (examples, [answered(example) for example in examples])
+    says, again = "rules that match labels and learn nothing", "python benchmarks/rule_baseline.py --results results"
+    seconds = time.monotonic() - started
+    return [keep_baseline(results, "rules", says, TASK, answers, again, seconds=seconds)]
 
 
 def baseline_table() -> str:
@@ -41,8 +55,10 @@ def baseline_table() -> str:
 
 def answered(example: Example) -> Sample:
     """The baseline's answer to one example as a scored sample; it writes no tokens and needs no prompt."""
+    started = time.perf_counter()
     text = canonical(baseline.predict(example.text, example.schema), example.schema)
-    return make_sample(TASK, example, Completion(example.id, text, (), "stop", 0, 0, None, 0.0, 1))
+    seconds = time.perf_counter() - started
+    return make_sample(TASK, example, Completion(example.id, text, (), "stop", 0, 0, None, seconds, 1))
 
 
 def cells(figures: Mapping[str, Any]) -> list[str]:

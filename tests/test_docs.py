@@ -251,8 +251,8 @@ def test_a_model_of_ones_own_gets_its_row_on_a_leaderboard(
             said = slmbench(*words[1:])
             assert said.code == 0, f"{' '.join(words)}: {said.err}"
     board = Path("site/leaderboard/tests/edge_json-test.html").read_text()
-    assert "my-model" in board and "my_model" in board
-    assert Path("results/my_model.json").is_file() and "my-model, base" in Path("README.md").read_text()
+    assert "my-model, as it is" in board and "my_model" in board
+    assert Path("results/my_model.json").is_file() and "**my_model**" in Path("README.md").read_text()
 
 
 def run_python(text: str, folder: Path) -> str:

@@ -23,7 +23,7 @@ LAYERS = (
     ("engine_ray",),
     ("export", "extract", "new", "verify"),
     ("calibrate",),
-    ("bench",),
+    ("bench", "kept"),
     ("forms", "smooth"),
     ("graph", "ggml"),
     ("pipeline", "operate"),

@@ -185,7 +185,7 @@ def test_ranks_are_ties_where_the_paired_test_tells_nothing(results: Path) -> No
 )  # fmt: skip
 def test_a_track_follows_from_the_recipe(train: list[str], test: str, side: str, name: str) -> None:
     recipe = recipe_of({"name": "x", "task": "edge_json", "data": {"train": train, "tests": [{"split": test}]}}, "x")
-    assert track(recipe, recipe.data.tests[0], side) == name
+    assert track(recipe, recipe.data.tests[0], side, recipe.data.train) == name
 
 
 def test_names_of_files_are_plain_and_differ() -> None:

@@ -76,6 +76,7 @@ class Training:
     """AdamW with a cosine schedule after a linear warm-up."""
 
     epochs: int = 3
+    """0: nothing is trained, and what is measured is the base as it is."""
     learning_rate: float = 2e-4
     warmup: float = 0.1
     """Share of the updates."""
@@ -119,6 +120,11 @@ class Recipe:
     train: Training = field(default_factory=Training)
     evaluate: Evaluation = field(default_factory=Evaluation)
 
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained; else the base, as it is, stands where the tuned model would."""
+        return self.train.epochs > 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every key written out."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
@@ -152,7 +158,10 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values, as `Recipe.to_dict` gives them; `where` names their file in errors."""
     recipe = _build(Recipe, raw, where, "")
     _check(recipe, where)
-    return recipe
+    if recipe.trains:
+        return recipe
+    tests = tuple(dataclasses.replace(test, base=False) for test in recipe.data.tests)
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, tests=tests))
 
 
 def _apply(raw: dict[str, Any], change: str) -> None:
@@ -225,7 +234,7 @@ def _check(recipe: Recipe, where: str) -> None:
         "adapter.alpha": (recipe.adapter.alpha > 0, "above 0"),
         "adapter.targets": (len(recipe.adapter.targets) >= 1, "at least one projection"),
         "adapter.dropout": (0 <= recipe.adapter.dropout < 1, "from 0 to below 1"),
-        "train.epochs": (train.epochs >= 1, "at least 1"),
+        "train.epochs": (train.epochs >= 0, "0 or more"),
         "train.learning_rate": (0 < train.learning_rate < 1, "above 0 and below 1"),
         "train.warmup": (0 <= train.warmup <= 1, "a share from 0 to 1"),
         "train.update_examples": (train.update_examples >= 1, "at least 1"),

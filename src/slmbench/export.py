@@ -141,6 +141,8 @@ def _manifest(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
         "name": plan.recipe.name,
         "base": plan.base.facts(),
         "adapter_sha256": file_sha256(run / "adapter" / "adapter_model.safetensors"),
+        "recipe": plan.recipe.to_dict(),
+        "data": {"train": plan.train.facts(), "validation": plan.validation.facts()},
         "task": plan.recipe.task,
         "schema": only_schema(plan.train.examples),
         "prompt": {"style": plan.recipe.prompt, "sha256": prompt_hash(plan.recipe.prompt)},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slmbench.core import Backend, BadInput, Example, Request
 from slmbench.files import file_sha256, read_json
-from slmbench.memory import usable_cores
+from slmbench.memory import usable_threads
 from slmbench.template import Encoded, PromptStyle, encode, encode_prompt, prompt_text
 
 if TYPE_CHECKING:
@@ -141,13 +141,13 @@ class Exported:
         if not self.decoded_here:
             if draft_tokens is not None:
                 raise BadInput(f"--draft-tokens: {self.manifest['form']} has its own loop; leave it away.")
-            backend: Backend = module.open_backend(self.folder, threads or usable_cores())
+            backend: Backend = module.open_backend(self.folder, threads or usable_threads())
             return backend
         from slmbench.decode.answer import MOST
         from slmbench.decode.grammar import Vocabulary
         from slmbench.decode.loop import Decoder
 
-        engine = module.open_engine(self.folder, threads or usable_cores(), batch)
+        engine = module.open_engine(self.folder, threads or usable_threads(), batch)
         vocabulary = Vocabulary(self.folder / "tokenizer.json", engine.vocabulary, self.manifest["stops"])
         return Decoder(engine, self.tokens.tokenizer, vocabulary, MOST if draft_tokens is None else draft_tokens)
 

@@ -129,7 +129,7 @@ def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]
     settings = plan.recipe.train
     updates: list[Sequence[Encoded]] = [
         update
-        for epoch in range(settings.epochs)
+        for epoch in range(max(1, settings.epochs))
         for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings)
     ]
     groups = (group for update in updates for group in cut(update, tokens))

@@ -73,6 +73,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def usable_threads() -> int:
+    """As many as there are usable cores, or as OMP_NUM_THREADS allows, which bounds torch's too."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(usable_cores(), int(told)) if told.isascii() and told.isdigit() and int(told) else usable_cores()
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's instruction sets as Linux names them; empty elsewhere."""
     return frozenset(_cpuinfo("flags").split() + _cpuinfo("Features").split())

@@ -90,7 +90,7 @@ def smoke(recipe: Recipe) -> Recipe:
         recipe,
         name=f"{recipe.name}-smoke",
         data=replace(recipe.data, limit=24, validation=4 if recipe.data.validation else 0, tests=recipe.data.tests[:1]),
-        train=replace(recipe.train, epochs=1, update_examples=8),
+        train=replace(recipe.train, epochs=min(1, recipe.train.epochs), update_examples=8),
         evaluate=replace(recipe.evaluate, latency_rows=2),
     )
 
@@ -190,7 +190,7 @@ def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], s
 
 def train_stage(plan: Plan) -> None:
     """Train the adapter and write it with its tokenizer; the best by validation stands beside the last."""
-    if plan.run.done("train"):
+    if plan.run.done("train") or not plan.recipe.trains:
         return
     memory.forget_peak()
     with plan.run.stage("train"), closing(Trackers(plan.run.folder, plan.track, plan.recipe.to_dict())) as trackers:
@@ -209,7 +209,12 @@ def train_stage(plan: Plan) -> None:
 
 
 def train_recipe(plan: Plan) -> Path | None:
-    """The `train` verb: the folder of the adapter; None in a process of several that is not the first."""
+    """The `train` verb: the folder of the adapter; None in a process of several that is not the first.
+
+    Raises BadInput for a recipe that trains nothing.
+    """
+    if not plan.recipe.trains:
+        raise BadInput("train.epochs is 0: there is nothing to train; give `slmbench run`, or more epochs.")
     from slmbench.train import is_first_process
 
     if not is_first_process():
@@ -252,7 +257,9 @@ def trainer_of(plan: Plan, told: Forecast, trackers: Trackers | None = None) -> 
 
 
 def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -> None:
-    """Answer every test set with the base (`kind` "base") or the adapter ("tuned"), as far as that is not done."""
+    """Answer every test set with the base (`kind` "base") or the adapter ("tuned"), as far as that is not done.
+
+    Of a recipe that trains nothing the base answers as "tuned"."""
     asked = [name for name in (splits or plan.tests) if kind == "tuned" or plan.test(name).base]
     wanted = [name for name in asked if not plan.run.done(f"{kind}/{name}")]
     first, settings = next(iter(plan.tests)), plan.recipe.evaluate
@@ -264,7 +271,7 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     from slmbench.forecast import forecast
 
     dtype, device = memory.precision(settings.precision), memory.best_device()
-    if kind == "base":
+    if kind == "base" or not plan.recipe.trains:
         model = models.load_model(plan.base, dtype, device)
     else:
         model = models.load_merged(plan.base, plan.run.folder / "adapter", dtype, device)
@@ -322,8 +329,10 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         name: split_record(plan.test(name).prompt, parts, plan.tests[name].task or plan.task)
         for name, parts in samples.items()
     }
-    training, weights = run.state["training"], plan.base.facts()
-    data = {"train": plan.train, "validation": plan.validation, **plan.tests}
+    training = run.state["training"] if plan.recipe.trains else {"trainable_parameters": 0}
+    weights = plan.base.facts()
+    learnt = {"train": plan.train, "validation": plan.validation} if plan.recipe.trains else {}
+    data = {**learnt, **plan.tests}
     facts = {name: part.facts() for name, part in data.items() if part.examples}
     styles = {plan.recipe.prompt, *(test.prompt for test in plan.recipe.data.tests)}
     hashes = {
@@ -332,7 +341,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         "prompt": {style: prompt_hash(style) for style in sorted(styles)},
         "weights": weights.pop("sha256"),
         "tokenizer": weights.pop("tokenizer_sha256"),
-        "adapter": file_sha256(run.folder / "adapter" / "adapter_model.safetensors"),
+        "adapter": file_sha256(run.folder / "adapter" / "adapter_model.safetensors") if plan.recipe.trains else None,
         "code": run.code(stage for stage in run.state["stages"] if stage != "preflight"),
     }
     record = build_record(
@@ -401,7 +410,8 @@ def run_recipe(
         if test["comparison"]:
             say(f"\n{name}, base against tuned on the same {test['comparison']['n']} rows:")
             say(table(test["comparison"]))
-    say(f"\nwritten to {plan.run.folder}: report.html, README.md (the model card), record.json, adapter/")
+    adapter = ", adapter/" if recipe.trains else ""
+    say(f"\nwritten to {plan.run.folder}: report.html, README.md (the model card), record.json{adapter}")
     return record
 
 
@@ -412,7 +422,7 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
             raise BadInput(f"--split {name}: the recipe has {', '.join(plan.tests)}.")
     with plan.run.locked():
         evaluate_stage(plan, "base", splits)
-        if (plan.run.folder / "adapter").is_dir():
+        if (plan.run.folder / "adapter").is_dir() or not plan.recipe.trains:
             evaluate_stage(plan, "tuned", splits)
     lines = []
     for name in splits or plan.tests:

@@ -60,7 +60,8 @@ def preflight_stage(plan: Plan) -> None:
         plan.run.write("plan.json", json_text({"foretold": told.to_json()}))
         for process in memory.gpu_processes():
             say(f"gpu       process {process['pid']} ({process['name']}) holds {process['memory_mib']} MiB")
-        trial(plan)
+        if plan.recipe.trains:
+            trial(plan)
 
 
 def check_disk(folder: Path) -> None:
@@ -103,7 +104,7 @@ def foretell(plan: Plan) -> Forecast:
     told = forecast(plan, limit=min(free, plan.memory or free))
     for i, line in enumerate(table(told).splitlines()):
         say(f"{'' if i else 'plan':10}{line}")
-    check_fit(told)
+    check_fit(told, ("training", "evaluation") if plan.recipe.trains else ("evaluation",))
     return told
 
 

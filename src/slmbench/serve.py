@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slmbench.core import KEY, BadInput, SlmbenchError
 from slmbench.exported import Exported, load_exported
-from slmbench.memory import usable_cores
+from slmbench.memory import usable_threads
 from slmbench.remote import checked_key
 from slmbench.serving.limits import Limits
 
@@ -84,7 +84,7 @@ def make_pool(exported: Exported, workers: int, threads: int | None, limits: Lim
     """So many workers, each with a copy of the model."""
     from slmbench.serving.pool import Pool
 
-    each = threads or max(1, usable_cores() // workers)
+    each = threads or max(1, usable_threads() // workers)
     return Pool([exported.backend(each) for _ in range(workers)], limits.waiting)
 
 

@@ -184,7 +184,7 @@ def recomputed(
     whole["name"] = recipe.name
     if headline := whole.get("tests", {}).get(recipe.data.tests[0].name):
         whole |= {"metrics": headline["metrics"], "base": headline["base"]}
-    if training:
+    if training and recipe.trains:
         training_data(recipe, own, record, whole, verdict)
     return dict(leaves(whole))
 
@@ -361,12 +361,13 @@ def opened_weights(
         manifest = exported.manifest
         base, adapter = manifest["base"], manifest.get("adapter_sha256")
         hashes = (base.get("sha256"), base.get("tokenizer_sha256"), adapter)
+        files = value_sha256(manifest["files"])
 
         def opened() -> tuple[Backend, Any]:
             return exported.backend(), exported.tokens
 
     elif (folder / ADAPTER).is_file():
-        found = models.find(recipe.base)
+        found, files = models.find(recipe.base), None
         hashes = (found.sha256, found.tokenizer_sha256, file_sha256(folder / ADAPTER))
         # As it was answered, whatever this machine would choose.
         asked = record.get("evaluation", {}).get("precision", recipe.evaluate.precision)
@@ -382,7 +383,10 @@ def opened_weights(
     else:
         raise BadInput(f"{folder}: neither an adapter nor an export in it; give the folder of a run, or of an export.")
     names = ("weights", "tokenizer", "adapter")
-    return {("hashes", name): value for name, value in zip(names, hashes, strict=True)}, opened
+    known: dict[Path_, Any] = {("hashes", name): value for name, value in zip(names, hashes, strict=True)}
+    if "export" in record["hashes"]:  # what was answered by an export, none but that export answers again
+        known["hashes", "export"] = files
+    return known, opened
 
 
 # ---- the verbs

@@ -68,7 +68,7 @@ def test_a_row_writes_the_same_alone_and_among_others(base: models.BaseModel, ro
     from slmbench.core import Request
 
     tokenizer = models.load_tokenizer(base)
-    asked = [Request(row.id, row.ids[: row.prompt_tokens], 16 + 4 * (i % 3)) for i, row in enumerate(rows[:8])]
+    asked = [Request(row.id, row.ids[: row.prompt_tokens], 12 + 4 * (i % 3)) for i, row in enumerate(rows[:5])]
     backend = HfBackend(models.load_model(base), tokenizer)
     together = {c.id: c.token_ids for c in backend.generate(asked)}
     plain = models.load_model(base)
@@ -106,9 +106,9 @@ def test_the_fast_training_paths_are_the_plain_one(base: models.BaseModel, rows:
                 if "lora_B" in name:
                     parameter.normal_(std=0.02)
         if step_of:
-            loss = step_of(model).loss_and_gradients(rows[:4], 1.0)
+            loss = step_of(model).loss_and_gradients(rows[:2], 1.0)
         else:
-            value = padded.batch_loss(model, padded.collate(rows[:4], 0))
+            value = padded.batch_loss(model, padded.collate(rows[:2], 0))
             value.backward()
             loss = float(value.detach())
         return loss, torch.cat([p.grad.reshape(-1) for _, p in parameters])
@@ -136,11 +136,11 @@ from slmbench.template import encode
 precision, dropout, tokens = sys.argv[2], float(sys.argv[3]), 2048
 base = models.find("smollm2-135m")
 tokenizer = models.load_tokenizer(base)
-rows = [encode(example, tokenizer, "plain") for example in TASK.load("test")[:24]]
+rows = [encode(example, tokenizer, "plain") for example in TASK.load("test")[:12]]
 recipe = Recipe("r")
 recipe = replace(
     recipe, adapter=replace(recipe.adapter, dropout=dropout),
-    train=replace(recipe.train, epochs=1, update_examples=12, micro_tokens=tokens, precision=precision),
+    train=replace(recipe.train, epochs=1, update_examples=6, micro_tokens=tokens, precision=precision),
 )
 model = train.attach_adapter(models.load_model(base, precision), recipe)
 trainer = train.Trainer(recipe, model, rows, rows[:4], tokenizer.pad_token_id, Path(sys.argv[1]), {})

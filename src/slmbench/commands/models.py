@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("--confidence", action="store_true", help="how right the confidences of extract are, too")
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
     verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.add_argument("--results", type=Path, metavar="DIR", help="keep figures and answers there, as `publish` does")
     json_option(verb)
     verb.set_defaults(call=_bench)
 
@@ -165,16 +167,24 @@ def _bench(arguments: argparse.Namespace) -> int:
     from slmbench.bench import bench, examples_of, lines
     from slmbench.calibrate import calibration
     from slmbench.calibrate import lines as calibrate_lines
+    from slmbench.kept import keep_answers
     from slmbench.remote import open_model
 
     model = open_model(arguments.model, arguments.backend, task=arguments.task, constraint=arguments.constraint)
     examples = examples_of(model, arguments.split, arguments.schemas, arguments.rows)
     told = calibration(model, examples) if arguments.confidence else {}
-    result, _ = bench(
+    started = time.monotonic()
+    result, samples = bench(
         model, examples, constraint=arguments.constraint, draft_tokens=arguments.draft_tokens,
         threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
     said = [*lines(result), *calibrate_lines(told)]
+    if arguments.results:
+        path = keep_answers(
+            arguments.results, model, arguments.split, (examples, samples), rows=arguments.rows,
+            schemas=arguments.schemas, seconds=time.monotonic() - started, peak_memory_gib=result["peak_memory_gib"],
+        )  # fmt: skip
+        said.append(f"kept           {path}")
     if told:
         result["confidence"] = told
     print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))

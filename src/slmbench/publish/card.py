@@ -123,9 +123,14 @@ def introduction(record: Record) -> str:
     """What the model is, in a paragraph."""
     parameters = record["adapter"].get("parameters")
     size = f" of {parameters:,} parameters" if parameters else ""
+    tuned = record["recipe"].get("train", {}).get("epochs") != 0
+    what = (
+        f"A LoRA adapter{size} for `{base_id(record)}`" if tuned else f"`{base_id(record)}` as it is, asked as a model"
+    )
+    done = "Trained and measured" if tuned else "Measured"
     return (
-        f"A LoRA adapter{size} for `{base_id(record)}` that reads a text and writes what it says as one JSON object. "
-        f"Trained and measured with slmbench {record['slmbench']} on {record['created'][:10]}; every figure below is "
+        f"{what} that reads a text and writes what it says as one JSON object. "
+        f"{done} with slmbench {record['slmbench']} on {record['created'][:10]}; every figure below is "
         "computed from stored outputs, with 95 % intervals (Wilson for shares, bootstrap over documents for F1)."
     )
 

@@ -73,6 +73,13 @@ class Result:
         return size if isinstance(size, int) else None
 
     @property
+    def learnt(self) -> tuple[str, ...]:
+        """The sources whose rows it has seen. A baseline is not trained as recipes say, but may have seen some."""
+        return (
+            self.recipe.data.train if self.recipe.trains else tuple(map(str, self.record["training"].get("learnt", ())))
+        )
+
+    @property
     def machine(self) -> str:
         """The machine in a few words."""
         facts = self.record["machine"]
@@ -133,6 +140,13 @@ class Entry:
     @property
     def about(self) -> str:
         """What the row is, beside its name."""
+        record = self.result.record
+        if record["weights"].get("baseline"):
+            return str(record["weights"]["origin"])
+        if not self.result.recipe.trains:
+            return f"{self.result.base}, as it is"
+        if form := record.get("export", {}).get("form"):
+            return f"tuned {self.result.base}, exported as {form}"
         return f"tuned {self.result.base}" if self.side == "tuned" else f"base, beside {self.result.name}"
 
     @property
@@ -270,7 +284,7 @@ def boards(results: Sequence[Result]) -> list[Board]:
             for side in SIDES:
                 if side in result.samples[test.name]:
                     key = slug(f"{result.page}.{test.name}.{side}", keys)
-                    entry = Entry(key, result, test.name, side, track(result.recipe, test, side))
+                    entry = Entry(key, result, test.name, side, track(result.recipe, test, side, result.learnt))
                     found.setdefault(_identity(result, test), []).append(entry)
     labels, taken = Counter(label for _, label, _ in found), set[str]()
     made = []
@@ -318,19 +332,19 @@ def _texts(entry: Entry, digest: str) -> tuple[str | None, ...]:
     return tuple(None for _ in entry.samples)
 
 
-def track(recipe: Recipe, test: Test, side: str) -> str:
-    """One of `TRACKS`, from what a recipe trains on and where the test set comes from.
+def track(recipe: Recipe, test: Test, side: str, learnt: Sequence[str]) -> str:
+    """One of `TRACKS`, from the sources that were learnt from and where the test set comes from.
 
     A split of a task belongs to that task's test sets, a file to those that are files and to those of the recipe's own
     task. Generated are a task's splits of any size, and files that `slmbench synth` wrote, by the name that a project
     gives them: NAME.made.jsonl.
     """
-    if side == "base":
+    if side == "base" or not learnt:
         return "zero-shot"
     own = load_task(recipe.task)
     home = find_split(own, test.split)
     kinds = set()
-    for written in recipe.data.train:
+    for written in learnt:
         source = source_times(written)[0]
         split = find_split(own, source)
         labelled = split is None and home is not None and home[0] is own

@@ -50,21 +50,24 @@ def introduction(result: Result) -> Markup:
     parameters = record["adapter"].get("parameters")
     adapter = f" with a LoRA adapter of {plain(parameters)} parameters" if parameters else ""
     made = f"run of {record['created'][:10]}, slmbench {record['slmbench']}"
-    line = f"{result.base} ({size(result.size)} parameters){adapter}, {made}."
+    of_size = f" ({size(result.size)} parameters)" if result.size else ""
+    line = f"{result.base}{of_size}{adapter}, {made}."
     files = {
         f"../recipes/{result.page}.yaml": "recipe (YAML)",
         f"../results/{result.page}.json": "record (JSON)",
         f"../results/{samples_path(result.path.with_stem(result.page)).name}": "all answers (JSONL, gzip)",
     }
     links = [el("li", el("a", words, href=href, download="")) for href, words in files.items()]
-    again = f"slmbench run {result.page}.yaml\nslmbench verify results/{result.page}.json"
+    known = record.get("again")
+    again = map(str, known) if isinstance(known, list) else [f"slmbench run {result.page}.yaml"]
+    commands = "\n".join([*again, f"slmbench verify results/{result.page}.json"])
     return el(
         "section",
         el("h1", result.name),
         el("p", line, class_="lead"),
         el("p", str(weights.get("origin") or "")),
         el("h2", "Make it again, check it"),
-        el("pre", again, tabindex="0", aria_label="Commands"),
+        el("pre", commands, tabindex="0", aria_label="Commands"),
         el("ul", *links, class_="inline"),
     )
 
