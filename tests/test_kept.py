@@ -39,8 +39,8 @@ def test_the_answers_of_an_export_are_a_result(
 ) -> None:
     folder, results = wide_exports / "export" / "int8", tmp_path / "results"
     said = slmbench("bench", folder, *exam, "--constraint", "free", "--results", results)
-    assert said.code == 0 and said.out.splitlines()[-1] == f"kept           {results / 'wide_int8.json'}"
-    path = results / "wide_int8.json"
+    assert said.code == 0 and said.out.splitlines()[-1] == f"kept           {results / 'wide_int8_free.json'}"
+    path = results / "wide_int8_free.json"
     record = load_record(path)
     assert record["metrics"]["json_exact"]["n"] == 6 and record["tests"]["exam"]["latency"]["p50_s"] > 0
     assert record["export"]["bytes"] > 0 and record["weights"]["parameters"] > 0 and record["peak_memory_gib"] > 0
@@ -52,8 +52,8 @@ def test_the_answers_of_an_export_are_a_result(
     (entry,) = entries(results)
     assert entry.about.endswith(", exported as int8") and entry.track == "own data"
     build(results, tmp_path / "site", Path("docs/method.md"))
-    page = (tmp_path / "site" / "models" / "wide_int8.html").read_text()
-    for command in ("slmbench run wide_int8.yaml --name wide", "slmbench export runs/wide --to int8"):
+    page = (tmp_path / "site" / "models" / "wide_int8_free.html").read_text()
+    for command in ("slmbench run wide_int8_free.yaml --name wide", "slmbench export runs/wide --to int8"):
         assert command in page
 
 

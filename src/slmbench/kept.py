@@ -53,7 +53,9 @@ def keep_answers(
     if schemas is not None:
         data["schemas"] = str(schemas)
     name, form = str(manifest["name"]), str(manifest["form"])
-    raw = {**recipe, "name": f"{_plain(name)}_{_plain(form)}", "data": data}
+    # The same export asked otherwise is another row.
+    asked = "" if (constraint := answered[1][0]["constraint"]) == "schema" else f"_{constraint}"
+    raw = {**recipe, "name": f"{_plain(name)}_{_plain(form)}{asked}", "data": data}
     raw["evaluate"] = {**recipe["evaluate"], "latency_rows": 0}
     hashes = {
         "weights": base.pop("sha256"), "tokenizer": base.pop("tokenizer_sha256"), "adapter": manifest["adapter_sha256"],
