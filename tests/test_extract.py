@@ -192,6 +192,22 @@ def test_columns_of_a_table_are_of_one_kind_each(tmp_path: Path, monkeypatch: py
     assert parquet.read_table(out).num_rows == 0
 
 
+def test_a_property_called_as_our_own_column_keeps_its_name(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    journal = tmp_path / "journal"
+    journal.write_text(
+        json.dumps({"id": "mail-1", "json": {"id": 7, "_id": 8, "error": "none"}, "confidence": 0.5}) + "\n"
+    )
+    schema = {"type": "object", "properties": {"id": {}, "_id": {}, "error": {}}}
+    for out in (tmp_path / "out.csv", tmp_path / "out.parquet"):
+        module._write_table(out, journal, schema)
+    head = ["__id", "id", "_id", "error", "confidence"]
+    assert (tmp_path / "out.csv").read_text() == f"{','.join(head)}\nmail-1,7,8,none,0.5\n"
+    (row,) = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert row == dict(zip(head, ["mail-1", 7, 8, "none", 0.5], strict=True))
+
+
 def test_doubtful_rows_go_to_be_looked_at(exported: Exported, tmp_path: Path) -> None:
     source, out, review = mails(tmp_path, 8), tmp_path / "out.jsonl", tmp_path / "review.jsonl"
     plain = module.extract(exported, [str(source)], Asked(SCHEMA, explain=True), out=tmp_path / "all.jsonl")

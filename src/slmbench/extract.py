@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -375,11 +375,13 @@ def _earlier(out: Path, journal: Path, review: Path | None, cursor: Path, made_o
 def _write_table(path: Path, journal: Path, schema: Mapping[str, Any]) -> None:
     """Rows as a table: the id, a column for each property (objects and lists as JSON), confidence, and what failed.
 
-    The journal is read twice, first for the columns and what they hold, so that no more than a few rows are in memory.
+    A property that is called as one of our own columns keeps its name; ours begins with an underscore then. The
+    journal is read twice, first for the columns and what they hold, so that no more than a few rows are in memory.
     """
     names = list(properties_of(schema, schema)) or ["value"]
     extra = [key for key in ("confidence", "error") if any(key in row for row in stream_jsonl_tolerant(journal))]
-    head = ["id", *names, *extra]
+    first, *last = (_free(key, names) for key in ("id", *extra))
+    head = [first, *names, *last]
 
     def lines() -> Iterator[list[Any]]:
         for row in stream_jsonl_tolerant(journal):
@@ -418,6 +420,10 @@ def _write_parquet(handle: BinaryIO, head: Sequence[str], lines: Callable[[], It
                 for name, i in places.items()
             }
             writer.write_table(arrow.table(columns, schema=writer.schema))
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    return _free(f"_{name}", taken) if name in taken else name
 
 
 def _cell(value: Any) -> Any:

@@ -15,7 +15,7 @@ from slmbench.publish.card import base_id, flattened
 from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
 from slmbench.publish.record import Record, SamplesBySplit
 from slmbench.publish.tables import change, full, measure_rows
-from slmbench.schema import first_json, leaves, same, strict_loads
+from slmbench.schema import Path_, first_json, leaves, same, strict_loads
 
 MAX_ERRORS = 500
 MAX_LEAVES = 40
@@ -348,20 +348,22 @@ def missing() -> Markup:
 
 def leaf_changes(gold: Any, output: str) -> list[tuple[str, str, str]]:
     """(path, gold, output) of the leaves that differ, as JSON text, "" where there is none; [] if it does not parse."""
-    try:
-        predicted = dict(leaves(first_json(output)))
-    except ValueError:
-        return []
     wanted = dict(leaves(gold))
-    paths = [*wanted, *(path for path in predicted if path not in wanted)]
-    return [
-        (pointer(path), spelt(wanted, path), spelt(predicted, path))
-        for path in paths
-        if not (path in wanted and path in predicted and same(wanted[path], predicted[path]))
-    ]
+    paths, said = differing(wanted, output) or ([], {})
+    return [(pointer(path), spelt(wanted, path), spelt(said, path)) for path in paths]
 
 
-def spelt(values: Mapping[tuple[str | int, ...], Any], path: tuple[str | int, ...]) -> str:
+def differing(wanted: Mapping[Path_, Any], output: str) -> tuple[list[Path_], dict[Path_, Any]] | None:
+    """(paths of the leaves that differ, those that were wanted first, the output's leaves); None if it has no JSON."""
+    try:
+        said = dict(leaves(first_json(output)))
+    except ValueError:
+        return None
+    paths = [*wanted, *(path for path in said if path not in wanted)]
+    return [p for p in paths if not (p in wanted and p in said and same(wanted[p], said[p]))], said
+
+
+def spelt(values: Mapping[Path_, Any], path: Path_) -> str:
     """The leaf as JSON text, "" where there is none."""
     return json.dumps(values[path], ensure_ascii=False) if path in values else ""
 

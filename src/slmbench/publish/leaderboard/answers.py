@@ -11,11 +11,11 @@ from typing import Any
 
 from slmbench.metrics import Sample
 from slmbench.publish.leaderboard.entries import COUNTS, Board, Entry
-from slmbench.publish.report import facet, pointer
-from slmbench.schema import first_json, leaves, same, strict_loads
+from slmbench.publish.report import differing, facet, pointer, spelt
+from slmbench.schema import Path_, leaves, strict_loads
 
 RIGHT = "right"
-Leaves = dict[tuple[str | int, ...], Any]
+Leaves = dict[Path_, Any]
 
 
 def script(board: Board) -> str:
@@ -44,7 +44,7 @@ def answers(board: Board) -> dict[str, Any]:
         **{key: [sample[key] for sample in board.rows] for key in ("schema_id", "complexity", "style")},
         "text": list(board.texts),
         "gold": [sample["target"] for sample in board.rows],
-        "leaves": [[[pointer(path), spelt(value)] for path, value in gold.items()] for gold in golds],
+        "leaves": [[[pointer(path), spelt(gold, path)] for path in gold] for gold in golds],
         "kinds": kinds,
         "entries": entries,
     }
@@ -72,20 +72,10 @@ def kind(sample: Sample) -> str:
     return RIGHT if sample["score"]["exact"] else facet("", sample)["kind"]
 
 
-def changes(gold: Mapping[tuple[str | int, ...], Any], output: str) -> list[list[Any]] | None:
+def changes(gold: Mapping[Path_, Any], output: str) -> list[list[Any]] | None:
     """The leaves of an output that are not those of the gold, as `answers` has them."""
-    try:
-        said = dict(leaves(first_json(output)))
-    except ValueError:
+    found = differing(gold, output)
+    if found is None:
         return None
-    differing: list[list[Any]] = [
-        [index, spelt(said[path]) if path in said else None]
-        for index, (path, value) in enumerate(gold.items())
-        if not (path in said and same(value, said[path]))
-    ]
-    return differing + [[pointer(path), spelt(value)] for path, value in said.items() if path not in gold]
-
-
-def spelt(value: Any) -> str:
-    """A leaf as JSON text."""
-    return json.dumps(value, ensure_ascii=False)
+    places = {path: index for index, path in enumerate(gold)}
+    return [[places.get(path, pointer(path)), spelt(found[1], path) or None] for path in found[0]]

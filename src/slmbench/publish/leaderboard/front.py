@@ -98,6 +98,13 @@ def _truncated(figure: Figure) -> Markup:
     return join(el("b", shown(figure["value"], "truncated")), " ", quiet(f"{figure['k']}/{figure['n']}"))
 
 
+def _size(row: Row) -> Markup | str:
+    """Parameters; and the bytes of an export's files, which differ by its form."""
+    exported = row.entry.result.record.get("export", {}).get("bytes")
+    said = size(row.entry.result.size)
+    return join(said, quiet(f"{exported / 1e6:.0f} MB")) if isinstance(exported, int) else said
+
+
 def _latency(row: Row) -> str:
     more = row.entry.latency.get("p95_s")
     if row.latency is None:
@@ -118,7 +125,7 @@ COLUMNS = (
                             quiet(f"{row.entry.part['prompt']} prompt"))),
     Column("track", "Track", "asc", lambda row: row.entry.track,
            lambda row: join(row.entry.track, quiet(row.training_rows))),
-    Column("size", "Size", "asc", lambda row: row.entry.result.size, lambda row: size(row.entry.result.size)),
+    Column("size", "Size", "asc", lambda row: row.entry.result.size, _size),
     Column("latency", "Latency p50", "asc", lambda row: row.latency, _latency),
     Column("machine", "Machine", "asc", lambda row: row.entry.result.machine, _machine),
 )  # fmt: skip

@@ -68,10 +68,8 @@ def scroll(label: str, table: Markup) -> Markup:
 def grid(label: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     """A table whose first column names its rows; cells that are `td` or `th` already stand as they are."""
     lines = [el("tr", *(cell(text, "row" if i == 0 else "") for i, text in enumerate(row))) for row in rows]
-    return scroll(
-        label,
-        el("table", el("thead", el("tr", *(cell(text, "col") for text in head))), el("tbody", *lines)),
-    )
+    above = [el("thead", el("tr", *(cell(text, "col") for text in head)))] if head else []
+    return scroll(label, el("table", *above, el("tbody", *lines)))
 
 
 def cell(text: str, scope: str) -> Markup:
