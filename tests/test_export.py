@@ -121,6 +121,9 @@ def test_sizes_that_the_kernels_lack_are_said(finished: Path, tmp_path: Path) ->
 
 def test_a_folder_without_an_adapter(tmp_path: Path, slmbench: Callable[..., Any]) -> None:
     said = slmbench("export", tmp_path)
+    assert said.code == 2 and "no recipe.yaml in it" in said.sentence
+    (tmp_path / "recipe.yaml").write_text("name: x\n")
+    said = slmbench("export", tmp_path)
     assert said.code == 2 and "no trained adapter in it" in said.sentence
 
 

@@ -122,6 +122,16 @@ def test_a_base_as_it_is(
     assert slmbench("publish", run).code == 0
     (entry,) = entries(tmp_path / "results")
     assert (entry.name, entry.track) == ("asis", "zero-shot") and entry.about.endswith(", as it is")
-    assert "no trained adapter" in slmbench("export", run).sentence
+    again = slmbench("verify", run, "--rerun", run, "--rows", "2")
+    assert again.code == 0 and "answered again, the same 2 of 2" in again.out
+    # Its export is the base's.
+    monkeypatch.setattr("slmbench.export.MOST_POINTS_LOST", 100)
+    assert slmbench("export", run, "--to", "merged").code == 0
+    asked = ["--split", settings["data"]["tests"][0]["split"], "--schemas", settings["data"]["schemas"]]
+    assert slmbench("bench", run / "export" / "merged", *asked, "--results", tmp_path / "results").code == 0
+    assert slmbench("verify", tmp_path / "results").code == 0
+    assert {(entry.name, entry.track) for entry in entries(tmp_path / "results")} == {
+        ("asis", "zero-shot"), ("asis_merged", "zero-shot"),
+    }  # fmt: skip
     plan = slmbench("plan", recipe)
     assert plan.code == 0 and "fits" in plan.out + plan.err

@@ -24,7 +24,7 @@ from slmbench.evaluate import evaluate, request, spread
 from slmbench.exported import MANIFEST, Exported
 from slmbench.files import file_sha256, json_text, read_json, write_atomic
 from slmbench.metrics import Sample
-from slmbench.pipeline import Plan, make_plan, rewrite_report
+from slmbench.pipeline import Plan, adapter_of, make_plan, rewrite_report
 from slmbench.progress import say
 from slmbench.publish import samples_path
 from slmbench.smooth import STRENGTHS, largest_inputs, smoothed
@@ -44,19 +44,21 @@ MOST_POINTS_LOST = 0.5
 def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
     """Write the model of a finished run's folder in some forms; returns the new folders and their manifests.
 
-    Raises BadInput where the run has no adapter, and SlmbenchError where an export answers worse than the run, however
-    its outliers are smoothed; what was written before stays.
+    That of a run that trained nothing is its base. Raises BadInput where another has no adapter, and SlmbenchError
+    where an export answers worse than the run, however its outliers are smoothed; what was written before stays.
     """
-    if not (run / "adapter" / "adapter_model.safetensors").is_file():
-        raise BadInput(f"{run}: no trained adapter in it; give the folder of a run that has been trained.")
+    if not (run / "recipe.yaml").is_file():
+        raise BadInput(f"{run}: no recipe.yaml in it; give the folder of a finished run.")
+    recipe = load_recipe(run / "recipe.yaml")
+    adapter = adapter_of(run, recipe)
     if out is not None and len(wanted) > 1:
         raise BadInput(f"--out {out}: one folder for {len(wanted)} forms; give one form, or leave --out away.")
     # The plan's own run is not this one: an older version may have written it, and nothing is to be added to it.
     with tempfile.TemporaryDirectory(prefix="slmbench-") as scratch:
-        plan = make_plan(load_recipe(run / "recipe.yaml"), Path(scratch))
+        plan = make_plan(recipe, Path(scratch))
     if not plan.validation.examples:
         raise BadInput(f"{run}: its recipe holds back no validation split, which an export is checked on.")
-    merged, seen = merge(plan, run / "adapter", calibrate=any(forms.FORMS[to].rounded for to in wanted))
+    merged, seen = merge(plan, adapter, calibrate=any(forms.FORMS[to].rounded for to in wanted))
     original: _Original | None = None
     done = []
     for to in wanted:
@@ -67,8 +69,8 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
             prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
         ) as partial:
             for strength in STRENGTHS if forms.FORMS[to].rounded else (None,):
-                manifest = _write(plan, run, to, merged, seen, strength, Path(partial))
-                original = original or _Original(plan, run)
+                manifest = _write(plan, adapter, to, merged, seen, strength, Path(partial))
+                original = original or _Original(plan, adapter)
                 checked = manifest["checked"] = original.compare(Exported(Path(partial), manifest))
                 say(f"export    {json.dumps({'smoothing': strength, **checked})}")
                 allowed = allowed_points(checked["documents"])
@@ -94,7 +96,7 @@ def allowed_points(documents: int) -> float:
 
 
 def _write(
-    plan: Plan, run: Path, to: str, merged: forms.Merged, seen: Mapping[tuple[int, str], np.ndarray],
+    plan: Plan, adapter: Path | None, to: str, merged: forms.Merged, seen: Mapping[tuple[int, str], np.ndarray],
     strength: float | None, folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """The files of an export, and a manifest that does not say yet how it was checked."""
@@ -104,8 +106,8 @@ def _write(
     try:
         forms.write(forms.FORMS[to], new, folder)
     except ValueError as error:
-        raise BadInput(f"{run}: {error}, so it cannot be written as {to}; take another form.") from None
-    return {**_manifest(plan, run, to, folder), "smoothing": strength}
+        raise BadInput(f"{plan.recipe.name}: {error}, so it cannot be written as {to}; take another form.") from None
+    return {**_manifest(plan, adapter, to, folder), "smoothing": strength}
 
 
 def _publish(partial: Path, manifest: dict[str, Any], folder: Path) -> None:
@@ -119,7 +121,9 @@ def _publish(partial: Path, manifest: dict[str, Any], folder: Path) -> None:
     partial.rename(folder)
 
 
-def merge(plan: Plan, adapter: Path, *, calibrate: bool) -> tuple[forms.Merged, dict[tuple[int, str], np.ndarray]]:
+def merge(
+    plan: Plan, adapter: Path | None, *, calibrate: bool
+) -> tuple[forms.Merged, dict[tuple[int, str], np.ndarray]]:
     """The model with its adapter merged in fp32, and if wanted the largest inputs that its layers see of training
     documents."""
     model = models.load_merged(plan.base, adapter)
@@ -132,7 +136,7 @@ def merge(plan: Plan, adapter: Path, *, calibrate: bool) -> tuple[forms.Merged, 
     return forms.Merged(tensors, config, plan.base.folder, model.model.rotary_emb.inv_freq.numpy()), seen
 
 
-def _manifest(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
+def _manifest(plan: Plan, adapter: Path | None, to: str, folder: Path) -> dict[str, Any]:
     """What an export is, but for how it was checked."""
     tokenizer = plan.tokenizer
     return {
@@ -140,7 +144,7 @@ def _manifest(plan: Plan, run: Path, to: str, folder: Path) -> dict[str, Any]:
         "backend": forms.FORMS[to].backend,
         "name": plan.recipe.name,
         "base": plan.base.facts(),
-        "adapter_sha256": file_sha256(run / "adapter" / "adapter_model.safetensors"),
+        "adapter_sha256": file_sha256(adapter / models.ADAPTER) if adapter else None,
         "recipe": plan.recipe.to_dict(),
         "data": {"train": plan.train.facts(), "validation": plan.validation.facts()},
         "task": plan.recipe.task,
@@ -164,7 +168,7 @@ def only_schema(examples: Sequence[Example]) -> Mapping[str, Any] | None:
 class _Original:
     """What the run itself answers to its validation split: decoded once."""
 
-    def __init__(self, plan: Plan, run: Path) -> None:
+    def __init__(self, plan: Plan, adapter: Path | None) -> None:
         import torch
 
         from slmbench import memory
@@ -172,7 +176,7 @@ class _Original:
 
         self.plan = plan
         self.asked = [request(row, plan.recipe.evaluate) for row in plan.validation.encoded]
-        model = models.load_merged(plan.base, run / "adapter", memory.precision("auto"))
+        model = models.load_merged(plan.base, adapter, memory.precision("auto"))
         with torch.inference_mode():
             self.logits = [
                 model(input_ids=torch.tensor([row.prompt_ids]), logits_to_keep=1).logits[0, -1].float().numpy()

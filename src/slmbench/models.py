@@ -25,6 +25,7 @@ from slmbench.progress import progress, say
 from slmbench.shallow import shallow
 from slmbench.weights import ANEW, BaseModel, base_model, safetensors_values
 
+ADAPTER = "adapter_model.safetensors"
 ADAPTER_RECORD = "slmbench_adapter.json"
 TORCH_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 CONVERSION_BYTES = 1_500_000_000
@@ -154,8 +155,13 @@ def load_model(base: BaseModel, dtype: Precision = "fp32", device: str = "cpu") 
     return model.to(device).eval()
 
 
-def load_merged(base: BaseModel, adapter: Path, dtype: Precision = "fp32", device: str = "cpu") -> Any:
-    """The base with an adapter in its weights: added in fp32, rounded once. Raises BadInput as `load_adapter` does."""
+def load_merged(base: BaseModel, adapter: Path | None, dtype: Precision = "fp32", device: str = "cpu") -> Any:
+    """The base with an adapter in its weights: added in fp32, rounded once; as it is without one.
+
+    Raises BadInput as `load_adapter` does.
+    """
+    if adapter is None:
+        return load_model(base, dtype, device)
     torch, _ = _libraries()
     model = load_adapter(load_model(base, "fp32", device), adapter, base).merge_and_unload()
     return model.to(getattr(torch, TORCH_NAMES[dtype]))
@@ -203,8 +209,8 @@ def check_adapter(folder: Path, base: BaseModel) -> None:
     """Raise BadInput unless `folder` is an adapter in safetensors made for `base`; no weights are loaded."""
     if not (folder / "adapter_config.json").is_file():
         raise BadInput(f"{folder}: not an adapter folder (no adapter_config.json): give the folder that training wrote")
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BadInput(f"{folder}: no adapter_model.safetensors, and pickled weights are never loaded")
+    if not (folder / ADAPTER).is_file():
+        raise BadInput(f"{folder}: no {ADAPTER}, and pickled weights are never loaded")
     record = read_json(folder / ADAPTER_RECORD, "give an adapter that slmbench trained")
     if record.get("base_sha256") != base.sha256:
         theirs = f"{record.get('base_origin', record.get('base_name'))} ({str(record.get('base_sha256'))[:12]})"
@@ -212,7 +218,7 @@ def check_adapter(folder: Path, base: BaseModel) -> None:
             f"{folder}: this adapter was made for another base, {theirs}, not for {base.origin} ({base.sha256[:12]}): "
             f"give that base or another adapter"
         )
-    safetensors_values(folder / "adapter_model.safetensors")
+    safetensors_values(folder / ADAPTER)
 
 
 def _record(base: BaseModel) -> dict[str, Any]:

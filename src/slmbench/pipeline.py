@@ -271,10 +271,8 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     from slmbench.forecast import forecast
 
     dtype, device = memory.precision(settings.precision), memory.best_device()
-    if kind == "base" or not plan.recipe.trains:
-        model = models.load_model(plan.base, dtype, device)
-    else:
-        model = models.load_merged(plan.base, plan.run.folder / "adapter", dtype, device)
+    adapter = adapter_of(plan.run.folder, plan.recipe) if kind == "tuned" else None
+    model = models.load_merged(plan.base, adapter, dtype, device)
     told = forecast(plan, limit=plan.memory, measure=False)
     many = HfBackend(model, plan.tokenizer, told.evaluation_positions)
     single = HfBackend(model, plan.tokenizer, rows=1)
@@ -321,6 +319,15 @@ def samples_of(folder: Path, split: str) -> dict[str, list[Sample]]:
     return {stage: samples for stage, samples in found.items() if samples}
 
 
+def adapter_of(run: Path, recipe: Recipe) -> Path | None:
+    """The folder of a run's adapter; None of a recipe that trains none. Raises BadInput where there should be one."""
+    if not recipe.trains:
+        return None
+    if not (run / "adapter" / models.ADAPTER).is_file():
+        raise BadInput(f"{run}: no trained adapter in it; give the folder of a run that has been trained.")
+    return run / "adapter"
+
+
 def publish_stage(plan: Plan) -> dict[str, Any]:
     """Fold the stored samples into record, card, report and results; cheap, so done anew each time."""
     run = plan.run
@@ -341,7 +348,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         "prompt": {style: prompt_hash(style) for style in sorted(styles)},
         "weights": weights.pop("sha256"),
         "tokenizer": weights.pop("tokenizer_sha256"),
-        "adapter": file_sha256(run.folder / "adapter" / "adapter_model.safetensors") if plan.recipe.trains else None,
+        "adapter": file_sha256(run.folder / "adapter" / models.ADAPTER) if plan.recipe.trains else None,
         "code": run.code(stage for stage in run.state["stages"] if stage != "preflight"),
     }
     record = build_record(

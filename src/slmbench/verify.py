@@ -50,7 +50,7 @@ SHARE = 10
 """Of so many rows one is answered again."""
 LISTED = 20
 """Differences that are printed of one result."""
-ADAPTER = Path("adapter") / "adapter_model.safetensors"
+ADAPTER = Path("adapter") / models.ADAPTER
 
 
 @dataclass(frozen=True)
@@ -366,9 +366,10 @@ def opened_weights(
         def opened() -> tuple[Backend, Any]:
             return exported.backend(), exported.tokens
 
-    elif (folder / ADAPTER).is_file():
+    elif (adapter_file := folder / ADAPTER).is_file() or (not recipe.trains and record_path(folder).is_file()):
         found, files = models.find(recipe.base), None
-        hashes = (found.sha256, found.tokenizer_sha256, file_sha256(folder / ADAPTER))
+        tuned = adapter_file.is_file()
+        hashes = (found.sha256, found.tokenizer_sha256, file_sha256(adapter_file) if tuned else None)
         # As it was answered, whatever this machine would choose.
         asked = record.get("evaluation", {}).get("precision", recipe.evaluate.precision)
 
@@ -376,7 +377,7 @@ def opened_weights(
             from slmbench.backends.hf import HfBackend
 
             device = memory.best_device()
-            model = models.load_merged(found, folder / "adapter", memory.precision(asked), device)
+            model = models.load_merged(found, adapter_file.parent if tuned else None, memory.precision(asked), device)
             tokenizer = models.load_tokenizer(found)
             return HfBackend(model, tokenizer), tokenizer
 

@@ -26,7 +26,7 @@ from slmbench.core import BadInput, SlmbenchError
 from slmbench.data import decoded, read_bytes
 from slmbench.fetch import hub_offline
 from slmbench.files import file_sha256, json_text, read_json
-from slmbench.models import ADAPTER_RECORD
+from slmbench.models import ADAPTER, ADAPTER_RECORD
 from slmbench.progress import say
 from slmbench.publish.card import card, hub_id, loads_by_id
 from slmbench.publish.dataset import CARD, KIND, MANIFEST, REPO
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Kind = Literal["model", "dataset"]
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", ADAPTER
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     "chat_template.jinja",

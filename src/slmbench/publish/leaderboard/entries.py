@@ -143,11 +143,11 @@ class Entry:
         record = self.result.record
         if record["weights"].get("baseline"):
             return str(record["weights"]["origin"])
-        if not self.result.recipe.trains:
-            return f"{self.result.base}, as it is"
-        if form := record.get("export", {}).get("form"):
-            return f"tuned {self.result.base}, exported as {form}"
-        return f"tuned {self.result.base}" if self.side == "tuned" else f"base, beside {self.result.name}"
+        if self.side == "base":
+            return f"base, beside {self.result.name}"
+        base, form = self.result.base, record.get("export", {}).get("form")
+        said = f"tuned {base}" if self.result.recipe.trains else f"{base}, as it is"
+        return f"{said}, exported as {form}" if form else said
 
     @property
     def own(self) -> tuple[str, Figure, str]:
