@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SlmbenchError as error:
         say(f"bfcl_models: {error}")
         return error.exit_code
-    rows = [[name, *(full(figure, "") for figure in part["figures"].values())] for name, part in sorted(result.items())]
-    table = markdown_table(["questions, model", "BFCL", "strict", "functions right", "no list of calls"], rows)
-    print(json_text(result, indent=None) if arguments.json else table)
+    print(json_text(result, indent=None) if arguments.json else table(result))
     if arguments.out:
         write_atomic(arguments.out, json_text(result, indent=None))
     return 0
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Markdown: a row for each file of questions and way to answer."""
+    rows = [[name, *(full(figure, "") for figure in part["figures"].values())] for name, part in sorted(result.items())]
+    return markdown_table(["questions, model", "BFCL", "strict", "functions right", "no list of calls"], rows)
 
 
 def answers_of(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -65,12 +65,18 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
     assert tops == {name.split("/")[0] + ("/" if "/" in name else "") for name in names}
 
 
-def test_the_baselines_tables_are_what_their_scripts_print() -> None:
-    text = (ROOT / "docs" / "method.md").read_text()
-    rules, intents = benchmark("rule_baseline"), benchmark("intent_baseline")
-    replaced = benchmark("_table").replaced
-    assert replaced(text, rules.baseline_table(), rules.BEGIN, rules.END) == text
-    assert replaced(text, intents.table(), intents.BEGIN, intents.END) == text
+@pytest.mark.parametrize(
+    ("page", "script", "table"),
+    [
+        ("method", "rule_baseline", "baseline_table"),
+        ("method", "intent_baseline", "table"),
+        ("method", "intent_ways_table", "ways_table"),
+        ("method", "bfcl_table", "bfcl_table"),
+    ],
+)
+def test_a_table_is_what_its_script_prints(page: str, script: str, table: str) -> None:
+    made, text = benchmark(script), (ROOT / "docs" / f"{page}.md").read_text()
+    assert benchmark("_table").replaced(text, getattr(made, table)(), made.BEGIN, made.END) == text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("[!_]*.py")), ids=lambda path: path.stem)
