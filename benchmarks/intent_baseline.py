@@ -14,7 +14,7 @@ from _table import command
 
 from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
-from slmbench.kept import keep_baseline
+from slmbench.kept import kept_baseline
 from slmbench.metrics import Sample, figure
 from slmbench.publish.tables import full, markdown_table
 from slmbench.schema import canonical
@@ -31,14 +31,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def keep(results: Path) -> list[Path]:
     """Write its answers to `test` as results, one for each set that it learns from."""
-    test, paths = TASK.load("test"), []
-    says, again = "TF-IDF and a logistic regression", "python benchmarks/intent_baseline.py --results results"
+    paths, says = [], "TF-IDF and a logistic regression"
     for split in LEARNT:
         started = time.monotonic()
-        answers = {"test": (test, answered(TASK.load(split), test))}
-        seconds = time.monotonic() - started
-        name = f"tfidf_{split}"
-        paths.append(keep_baseline(results, name, says, TASK, answers, again, learnt=[split], seconds=seconds))
+        kept = kept_baseline(results, f"tfidf_{split}", says, "intent_baseline", TASK, ["test"], [split])
+        samples = {"test": answered(TASK.load(split), kept.examples["test"])}
+        paths.append(kept.write(samples, time.monotonic() - started))
     return paths
 
 

@@ -15,7 +15,7 @@ from _table import command
 
 from slmbench.core import Completion, Example
 from slmbench.evaluate import make_sample
-from slmbench.kept import keep_baseline
+from slmbench.kept import kept_baseline
 from slmbench.metrics import Sample, figure, shown, slices
 from slmbench.publish.tables import markdown_table
 from slmbench.schema import canonical
@@ -33,13 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def keep(results: Path) -> list[Path]:
     """Write its answers to all splits as a result."""
-    started, answers = time.monotonic(), {}
-    for split in SPLITS:
-        examples = TASK.load(split)
-        answers[split] = (examples, [answered(example) for example in examples])
-    says, again = "rules that match labels and learn nothing", "python benchmarks/rule_baseline.py --results results"
-    seconds = time.monotonic() - started
-    return [keep_baseline(results, "rules", says, TASK, answers, again, seconds=seconds)]
+    started = time.monotonic()
+    says = "rules that match labels and learn nothing"
+    kept = kept_baseline(results, "rules", says, "rule_baseline", TASK, SPLITS)
+    samples = {split: [answered(example) for example in examples] for split, examples in kept.examples.items()}
+    return [kept.write(samples, time.monotonic() - started)]
 
 
 def baseline_table() -> str:

@@ -23,7 +23,10 @@ SMALLEST_PASS = 64
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is foretold of a run: bytes by part, with their `total`; seconds, None where the machine is not this one."""
+    """What is foretold of a run: bytes by part, with their `total`; seconds, None where the machine is not this one.
+
+    Where nothing is trained, training needs nothing.
+    """
 
     device: str
     precision: str
@@ -82,7 +85,9 @@ def forecast(plan: Plan, *, device: str | None = None, limit: int | None = None,
         plan.recipe.adapter.dropout > 0,
     )  # fmt: skip
     limit = limit or (memory.memory_bytes() if target == "cpu" else memory.gpu_bytes())
-    tokens, recompute, need = _fitting(plan, work, limit)
+    tokens, recompute, need = plan.recipe.train.micro_tokens, False, {"total": 0}
+    if plan.recipe.trains:
+        tokens, recompute, need = _fitting(plan, work, limit)
     positions, evaluation = _evaluation(plan, shape, size, target, limit)
     seconds: tuple[float, float] | tuple[None, None] = (None, None)
     if target == here and measure:
@@ -129,7 +134,7 @@ def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]
     settings = plan.recipe.train
     updates: list[Sequence[Encoded]] = [
         update
-        for epoch in range(max(1, settings.epochs))
+        for epoch in range(settings.epochs)
         for update in updates_of_epoch(plan.train.encoded, epoch, plan.recipe.seed, settings)
     ]
     groups = (group for update in updates for group in cut(update, tokens))
@@ -165,7 +170,9 @@ def _seconds(plan: Plan, work: budget.Training) -> tuple[float, float]:
         asked = [request(row, plan.recipe.evaluate) for row in split.encoded]
         prompts = sum(len(r.prompt_ids) for r in asked)
         gold = sum(row.completion_tokens for row in split.encoded)
-        written = gold + (sum(r.max_new_tokens for r in asked) if plan.test(name).base else 0)
+        most = sum(r.max_new_tokens for r in asked)  # what a base writes, which knows no end
+        tuned = gold if plan.recipe.trains else most
+        written = tuned + (most if plan.test(name).base else 0)
         evaluation += budget.evaluation_seconds(
             shape, speed, prompt_tokens=prompts * (1 + plan.test(name).base), new_tokens=written, batch=16,
             precision=kind,
@@ -179,7 +186,8 @@ def table(told: Forecast) -> str:
     names = [name for name in names if name not in ("loading, before", "total")]
     rows = [("", "training", "evaluation")]
     rows += [(name, _mib(told.training.get(name)), _mib(told.evaluation.get(name))) for name in names]
-    rows += [("loading the weights", f"({_mib(told.training['loading, before'])})", "")]
+    if loading := told.training.get("loading, before"):
+        rows += [("loading the weights", f"({_mib(loading)})", "")]
     rows += [("most at any time", _mib(told.training["total"]), _mib(told.evaluation["total"]))]
     lines = [f"{name:24}{training:>12}{evaluation:>12}" for name, training, evaluation in rows]
     again = ", each layer computed again in the backward pass" if told.recompute else ""

@@ -184,7 +184,9 @@ def recomputed(
     whole["name"] = recipe.name
     if headline := whole.get("tests", {}).get(recipe.data.tests[0].name):
         whole |= {"metrics": headline["metrics"], "base": headline["base"]}
-    if training and recipe.trains:
+    if not recipe.trains:
+        whole["hashes"]["adapter"] = None
+    elif training:
         training_data(recipe, own, record, whole, verdict)
     return dict(leaves(whole))
 
@@ -313,6 +315,8 @@ def answer_again(place: Path, weights: Path, verdict: Verdict, *, rows: int | No
     if rows is not None and rows < 1:
         raise BadInput(f"--rows {rows}: give 1 or more.")
     record = load_record(place)
+    if record["hashes"]["weights"] is None:
+        raise BadInput(f"{place}: of no weights that are known, so none can answer again.")
     recipe = recipe_of(record["recipe"], str(record_path(place)))
     own, samples = load_task(recipe.task), load_samples(place, record)
     found, opened = opened_weights(weights, recipe, record)

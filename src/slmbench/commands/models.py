@@ -167,11 +167,17 @@ def _bench(arguments: argparse.Namespace) -> int:
     from slmbench.bench import bench, examples_of, lines
     from slmbench.calibrate import calibration
     from slmbench.calibrate import lines as calibrate_lines
-    from slmbench.kept import keep_answers
+    from slmbench.kept import kept_answers
     from slmbench.remote import open_model
 
     model = open_model(arguments.model, arguments.backend, task=arguments.task, constraint=arguments.constraint)
     examples = examples_of(model, arguments.split, arguments.schemas, arguments.rows)
+    kept = None
+    if arguments.results:
+        kept = kept_answers(
+            arguments.results, model, arguments.split, examples, rows=arguments.rows, schemas=arguments.schemas,
+            constraint=arguments.constraint, batch=arguments.batch, threads=arguments.threads,
+        )  # fmt: skip
     told = calibration(model, examples) if arguments.confidence else {}
     started = time.monotonic()
     result, samples = bench(
@@ -179,16 +185,18 @@ def _bench(arguments: argparse.Namespace) -> int:
         threads=arguments.threads, batch=arguments.batch,
     )  # fmt: skip
     said = [*lines(result), *calibrate_lines(told)]
-    if arguments.results:
-        path = keep_answers(
-            arguments.results, model, arguments.split, (examples, samples), rows=arguments.rows,
-            schemas=arguments.schemas, seconds=time.monotonic() - started, peak_memory_gib=result["peak_memory_gib"],
-        )  # fmt: skip
-        said.append(f"kept           {path}")
+    failed = result.get("failed") == result["documents"]
     if told:
         result["confidence"] = told
-    print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
-    return 1 if result.get("failed") == result["documents"] else 0
+    try:
+        if kept and not failed:
+            (test,) = kept.recipe.data.tests
+            path = kept.write({test.name: samples}, time.monotonic() - started, result["peak_memory_gib"])
+            result["kept"] = str(path)
+            said.append(f"kept           {path}")
+    finally:
+        print(json.dumps(result, indent=1) if arguments.json else "\n".join(said))
+    return 1 if failed else 0
 
 
 def _extract(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slmbench.config import Test
 from slmbench.metrics import LABELS, SLICE_KEYS
 from slmbench.models import KNOWN
-from slmbench.publish.record import Record
+from slmbench.publish.record import Record, kind_of
 from slmbench.publish.tables import markdown_table, results_table, slices_table
 from slmbench.template import prompt_text
 
@@ -26,11 +27,12 @@ def card(record: Record, repo: str | None = None) -> str:
     """The Markdown text of the card, from the record alone; `repo` is where on the Hub it is put, if it is."""
     from huggingface_hub import ModelCard
 
+    use = [f"## Use\n\n```python\n{snippet(record, repo)}```"] if kind_of(record) in ("tuned", "base") else []
     parts = [
         f"# {record['name']}",
         introduction(record),
         results(record),
-        f"## Use\n\n```python\n{snippet(record, repo)}```",
+        *use,
         training(record),
         provenance(record),
         reproduction(record),
@@ -71,14 +73,14 @@ def metadata(record: Record) -> ModelCardData:
     """The card's metadata; the licence is that of the base weights, and left out where it is not known."""
     from huggingface_hub import ModelCardData
 
-    licensed = record["weights"].get("license")
+    licensed, tuned = record["weights"].get("license"), kind_of(record) == "tuned"
     return ModelCardData(
         base_model=hub_id(record["weights"]),
-        base_model_relation="adapter",
+        base_model_relation="adapter" if tuned else None,
         license=licensed.lower() if licensed else None,
-        library_name="peft",
+        library_name="peft" if tuned else None,
         pipeline_tag="text-generation",
-        tags=list(TAGS),
+        tags=[tag for tag in TAGS if tuned or tag != "lora"],
         model_name=record["name"],
         eval_results=[result for name in record["tests"] for result in eval_results(record, name)],
     )
@@ -121,13 +123,15 @@ def dataset(record: Record, name: str) -> dict[str, Any]:
 
 def introduction(record: Record) -> str:
     """What the model is, in a paragraph."""
-    parameters = record["adapter"].get("parameters")
+    parameters, kind = record["adapter"].get("parameters"), kind_of(record)
     size = f" of {parameters:,} parameters" if parameters else ""
-    tuned = record["recipe"].get("train", {}).get("epochs") != 0
-    what = (
-        f"A LoRA adapter{size} for `{base_id(record)}`" if tuned else f"`{base_id(record)}` as it is, asked as a model"
-    )
-    done = "Trained and measured" if tuned else "Measured"
+    what = {
+        "tuned": f"A LoRA adapter{size} for `{base_id(record)}`",
+        "base": f"`{base_id(record)}` as it is, asked as a model",
+        "server": f"`{base_id(record)}` on a server, asked as a model",
+        "baseline": f"A baseline, {record['weights'].get('origin')},",
+    }[kind]
+    done = "Trained and measured" if kind == "tuned" else "Measured"
     return (
         f"{what} that reads a text and writes what it says as one JSON object. "
         f"{done} with slmbench {record['slmbench']} on {record['created'][:10]}; every figure below is "
@@ -160,7 +164,8 @@ def snippet(record: Record, repo: str | None = None) -> str:
             'schema = {"properties": {"name": {"type": "string"}, "email": {"type": "string", "format": "email"}}}\n'
             f"prompt = prompt_text(text, schema, {style!r})"
         )
-    return f"""{loading(record, repo)}
+    loaded = loading(record, repo) if kind_of(record) == "tuned" else loading_base(record)
+    return f"""{loaded}
 
 {prompt}
 inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
@@ -191,6 +196,17 @@ tokenizer = models.load_tokenizer(base)
 model = models.load_adapter(models.load_model(base), {folder}, base)  # refuses any other base"""
 
 
+def loading_base(record: Record) -> str:
+    """The same of a base as it is."""
+    return f"""import json
+
+from slmbench import models
+
+base = models.find({record["weights"]["name"]!r})
+tokenizer = models.load_tokenizer(base)
+model = models.load_model(base)"""
+
+
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, value as text) of nested settings."""
     for key, value in settings.items():
@@ -215,8 +231,9 @@ def plain(value: Any) -> str:
 
 def training(record: Record) -> str:
     """How it was trained: on what, what came of it, the recipe, the machine."""
+    tuned = kind_of(record) == "tuned"
     tables = (
-        (f"## Training\n\n{training_data(record)}", record["training"]),
+        (f"## Training\n\n{training_data(record)}", record["training"] if tuned else {}),
         ("### Recipe", record["recipe"]),
         ("### Machine", record["machine"]),
         ("### Seconds by stage", record["seconds"]),
@@ -258,12 +275,33 @@ def reproduction(record: Record) -> str:
     """The commands that make it again, and that check its figures."""
     return (
         f"## Reproduce\n\nWith slmbench {record['slmbench']}, in this folder, with the files beside it that the recipe "
-        "names, if it names any:\n\n"
-        "```sh\n"
-        "slmbench run recipe.yaml      # the base, the data, training, every answer, every figure\n"
-        "slmbench verify record.json   # every figure above anew, from the stored answers\n"
-        "```"
+        "names, if it names any. The last command takes every figure above anew from the stored answers:\n\n"
+        "```sh\n" + "\n".join(commands(record, "recipe.yaml", "record.json")) + "\n```"
     )
+
+
+def commands(record: Record, recipe: str, result: str) -> list[str]:
+    """What a shell is given to make a result again from its recipe, and to check it; `recipe` and `result` are files.
+
+    They are made of what the record holds, each word quoted.
+    """
+    kind, export, asked = kind_of(record), record.get("export"), record.get("asked")
+    words: list[list[str]] = []
+    if kind == "baseline":
+        words.append(["python", f"benchmarks/{record['weights']['baseline']}.py", "--results", "results"])
+    elif isinstance(asked, dict):
+        model = str(record["weights"]["name"])
+        if isinstance(export, dict):
+            name, form = str(export["name"]), str(export["form"])
+            words += [["slmbench", "run", recipe, "--name", name], ["slmbench", "export", f"runs/{name}", "--to", form]]
+            model = f"runs/{name}/export/{form}"
+        given = [str(part) for key, value in asked.items() if value is not None for part in (f"--{key}", value)]
+        if kind == "server":
+            given += ["--backend", f"openai:{record['weights']['server']}", "--task", record["recipe"]["task"]]
+        words.append(["slmbench", "bench", model, *given, "--results", "results"])
+    else:
+        words.append(["slmbench", "run", recipe])
+    return [shlex.join(map(str, line)) for line in (*words, ["slmbench", "verify", result])]
 
 
 def limits(record: Record) -> str:
@@ -271,13 +309,13 @@ def limits(record: Record) -> str:
     test = next(iter(record["tests"].values()))
     wrong, broken, cut = (test["metrics"][name] for name in ("json_exact", "schema_compliance", "truncated"))
     weakest = min(test["slices"]["complexity"].items(), key=lambda part: float(part[1]["json_exact"]["value"]))
-    free = test["constraint"] == "free"
+    free, by = test["constraint"] == "free", "training" if kind_of(record) == "tuned" else "the prompt"
     lines = [
         f"Of {wrong['n']} test documents, {wrong['n'] - wrong['k']} were not reproduced exactly, "
         f"{broken['n'] - broken['k']} did not satisfy their schema, and {cut['k']} ran into the length limit. "
         "Check every output before relying on it.",
         f"The hardest slice is {weakest[0]}, with {weakest[1]['json_exact']['k']} of {weakest[1]['n']} exact.",
-        *(["Nothing but training makes the output JSON: these figures are of greedy, unconstrained decoding."] * free),
+        *([f"Nothing but {by} makes the output JSON: these figures are of greedy, unconstrained decoding."] * free),
         "A value may be a misspelt copy of the text, or be invented where the text says nothing.",
         "Texts in other languages, layouts and domains than the training data's are not covered by these figures.",
         "Personal data in a text will be in the output. Do not decide about people, health or money by it unchecked.",
@@ -294,7 +332,5 @@ def licence(record: Record) -> str:
             f"## Licence\n\nThe licence of the base, `{base_id(record)}`, is not known here: look it up before this is "
             f"passed on.{made}"
         )
-    return (
-        f"## Licence\n\nThe base, `{base_id(record)}`, is under {weights['license']}; the metadata above gives the "
-        f"adapter the same.{made}"
-    )
+    same = "; the metadata above gives the adapter the same" if kind_of(record) == "tuned" else ""
+    return f"## Licence\n\nThe base, `{base_id(record)}`, is under {weights['license']}{same}.{made}"

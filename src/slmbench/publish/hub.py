@@ -30,7 +30,7 @@ from slmbench.models import ADAPTER, ADAPTER_RECORD
 from slmbench.progress import say
 from slmbench.publish.card import card, hub_id, loads_by_id
 from slmbench.publish.dataset import CARD, KIND, MANIFEST, REPO
-from slmbench.publish.record import Record, seal, value_sha256
+from slmbench.publish.record import Record, kind_of, seal, value_sha256
 from slmbench.publish.stored import FINISHED, checked_samples, load_record, samples_path
 from slmbench.runs import holder
 from slmbench.weights import safetensors_values
@@ -177,6 +177,8 @@ def _run_parts(
         raise BadInput(f"{folder}: this run is still at work; wait for it to end.")
     stored = load_record(folder)
     samples = checked_samples(samples_path(folder / "record.json"), stored)
+    if kind_of(stored) != "tuned":
+        raise BadInput(f"{folder}: nothing was trained in it, so there is no adapter to give away.")
     record, shortened = nowhere(stored)
     shown: Record = {**record, "weights": {**record["weights"], "hub_id": base}} if base else record
     # Nobody loads the first layers of a base by its Hub id.

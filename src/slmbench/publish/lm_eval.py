@@ -22,7 +22,7 @@ from slmbench.config import Test
 from slmbench.core import Example, Task, find_split
 from slmbench.files import json_text
 from slmbench.metrics import PROPORTIONS, Sample, f1
-from slmbench.publish.record import Record
+from slmbench.publish.record import Record, kind_of
 from slmbench.template import prompt_text, target_text
 
 SHARES = ("json_exact", "schema_compliance")
@@ -204,7 +204,7 @@ def _config(record: Record, part: Answered) -> dict[str, Any]:
 
 def _model(record: Record, stage: str) -> dict[str, Any]:
     """The model and how it was run."""
-    weights, tuned = record["weights"], stage == "tuned"
+    weights, tuned = record["weights"], stage == "tuned" and kind_of(record) == "tuned"
     extra = (record["adapter"].get("parameters") or 0) if tuned else 0
     return {
         "model": "slmbench",

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from slmbench import __version__
 from slmbench.compare import compare
@@ -14,6 +14,7 @@ from slmbench.core import BadInput, Task
 from slmbench.metrics import SLICE_KEYS, Sample, latency, slices, summarize
 
 Record = dict[str, Any]
+Kind = Literal["tuned", "base", "server", "baseline"]
 SamplesBySplit = Mapping[str, Mapping[str, Sequence[Sample]]]
 """Test sets -> stages -> samples."""
 STAGES = ("tuned", "base", "timed", "base_timed")
@@ -44,6 +45,15 @@ def check_record(value: Any, where: str) -> Record:
     if missing := [key for key in HASHES if key not in record["hashes"]]:
         raise BadInput(f"{where}: not a run's record, hashes.{missing[0]} is missing; give its own command again.")
     return record
+
+
+def kind_of(record: Record) -> Kind:
+    """What answered: a model that the recipe trained, its base as it is, a server's model, or no model at all."""
+    if record["weights"].get("baseline"):
+        return "baseline"
+    if "server" in record["weights"]:
+        return "server"
+    return "base" if record["recipe"].get("train", {}).get("epochs") == 0 else "tuned"
 
 
 def value_sha256(value: Any) -> str:

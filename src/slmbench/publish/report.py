@@ -13,7 +13,7 @@ from slmbench.monitor import energy_text
 from slmbench.publish.calibration import calibration_section
 from slmbench.publish.card import base_id, flattened
 from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
-from slmbench.publish.record import Record, SamplesBySplit
+from slmbench.publish.record import Record, SamplesBySplit, kind_of
 from slmbench.publish.tables import change, full, measure_rows
 from slmbench.schema import Path_, first_json, leaves, same, strict_loads
 
@@ -59,8 +59,9 @@ def report(
 
 def header(record: Record) -> Markup:
     """The name, and in one line what this is."""
+    done = "tuned with LoRA to write JSON" if kind_of(record) == "tuned" else "as it is, asked to write JSON"
     line = (
-        f"{base_id(record)}, tuned with LoRA to write JSON; run of {record['created'][:10]}, "
+        f"{base_id(record)}, {done}; run of {record['created'][:10]}, "
         f"slmbench {record['slmbench']}. Intervals are 95 %."
     )
     return el("header", el("h1", record["name"]), el("p", line))
@@ -265,7 +266,7 @@ def identity(record: Record) -> list[tuple[str, str]]:
 
 
 def errors_section(samples: SamplesBySplit, examples: Mapping[str, Sequence[Example]]) -> Markup:
-    """Every document of the tuned model that is not exact, with filters; at most 500."""
+    """Every document that the model, tuned if it is, does not answer exactly, with filters; at most 500."""
     texts = {(split, example.id): example.text for split, rows in examples.items() for example in rows}
     wrong = [(split, s) for split, stages in samples.items() for s in stages["tuned"] if not s["score"]["exact"]]
     listed = wrong[:MAX_ERRORS]
@@ -292,7 +293,7 @@ def errors_section(samples: SamplesBySplit, examples: Mapping[str, Sequence[Exam
     shown_now = el("span", el("output", str(len(listed)), id="shown"), " shown.")
     return el(
         "section",
-        el("h2", "Errors of the tuned model"),
+        el("h2", "Errors"),
         el("p", count, shown_now),
         el("form", *selects, id="filters"),
         el("div", *entries, id="errors"),

@@ -89,7 +89,8 @@ def summary(record: Record) -> str:
                 own = test.get("base_measures" if model == "base" else "measures") or {}
                 lines += [f"  {part['label']:20} {full(part, name)}" for name, part in own.items()]
     lines.append("\nseconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in record["seconds"].items()))
-    lines.append(f"peak memory: {record['peak_memory_gib']} GiB")
+    peak = record["peak_memory_gib"]
+    lines.append(f"peak memory: {'unknown' if peak is None else f'{peak} GiB'}")
     return "\n".join(lines)
 
 

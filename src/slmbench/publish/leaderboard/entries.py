@@ -20,7 +20,7 @@ from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, find_split, load_task, source_rows, source_times, tasks
 from slmbench.data import data_hash
 from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
-from slmbench.publish.record import Record, SamplesBySplit, seal, value_sha256
+from slmbench.publish.record import Record, SamplesBySplit, kind_of, seal, value_sha256
 from slmbench.publish.report import LATENCIES
 from slmbench.publish.stored import load_record, load_samples
 from slmbench.schema import strict_loads
@@ -29,12 +29,14 @@ SIDES = {"tuned": "metrics", "base": "base"}
 """Whose answers -> where a record has their figures."""
 FILES = "other data"
 """The task of a test set that is a file and no split of one of our tasks."""
+UNKNOWN = "unknown"
 TRACKS = {
     "zero-shot": "the base model as it is, nothing trained",
     "own data": "tuned on rows that belong to the test set: its task's training rows, or a file of labelled rows",
     "generated": "tuned on documents that a generator made of schemas or templates, no labelled one among them",
     "own + generated": "tuned on both",
     "transfer": "tuned, but on nothing that belongs to the test set",
+    UNKNOWN: "a model on a server, which does not say what it was trained on",
 }
 """What was trained on, seen from the test set."""
 COUNTS = ("hits", "predicted", "gold")
@@ -75,9 +77,12 @@ class Result:
     @property
     def learnt(self) -> tuple[str, ...]:
         """The sources whose rows it has seen. A baseline is not trained as recipes say, but may have seen some."""
-        return (
-            self.recipe.data.train if self.recipe.trains else tuple(map(str, self.record["training"].get("learnt", ())))
-        )
+        seen = self.record["training"].get("learnt")
+        return self.recipe.data.train if self.recipe.trains else tuple(seen if isinstance(seen, list) else ())
+
+    def track(self, test: Test, side: str) -> str:
+        """The track of a side's answers to a test set: one of `TRACKS`."""
+        return UNKNOWN if kind_of(self.record) == "server" else track(self.recipe, test, side, self.learnt)
 
     @property
     def machine(self) -> str:
@@ -140,13 +145,15 @@ class Entry:
     @property
     def about(self) -> str:
         """What the row is, beside its name."""
-        record = self.result.record
-        if record["weights"].get("baseline"):
+        record, kind = self.result.record, kind_of(self.result.record)
+        if kind == "baseline":
             return str(record["weights"]["origin"])
+        if kind == "server":
+            return f"{self.result.base}, on a server"
         if self.side == "base":
             return f"base, beside {self.result.name}"
         base, form = self.result.base, record.get("export", {}).get("form")
-        said = f"tuned {base}" if self.result.recipe.trains else f"{base}, as it is"
+        said = f"tuned {base}" if kind == "tuned" else f"{base}, as it is"
         return f"{said}, exported as {form}" if form else said
 
     @property
@@ -284,7 +291,7 @@ def boards(results: Sequence[Result]) -> list[Board]:
             for side in SIDES:
                 if side in result.samples[test.name]:
                     key = slug(f"{result.page}.{test.name}.{side}", keys)
-                    entry = Entry(key, result, test.name, side, track(result.recipe, test, side, result.learnt))
+                    entry = Entry(key, result, test.name, side, result.track(test, side))
                     found.setdefault(_identity(result, test), []).append(entry)
     labels, taken = Counter(label for _, label, _ in found), set[str]()
     made = []

@@ -164,7 +164,7 @@ def introduction(results: Sequence[Result], boards: Sequence[Board]) -> Markup:
         "section",
         el("h1", "Text in, JSON out"),
         el("p", "Small language models that turn a text into JSON under a schema, measured on the same documents. "
-           f"{count(len(results), 'tuned model')}, {count(len(boards), 'test set')}, {answers:,} stored answers: "
+           f"{count(len(results), 'model')}, {count(len(boards), 'test set')}, {answers:,} stored answers: "
            "every share here is counted from them.", class_="lead"),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from slmbench.metrics import LABELS, SLICE_KEYS, Figure
-from slmbench.publish.card import flattened, plain
+from slmbench.publish.card import commands, flattened, plain
 from slmbench.publish.html import Markup, el, line_chart
 from slmbench.publish.leaderboard.entries import Board, Result
 from slmbench.publish.leaderboard.front import count
@@ -58,16 +58,14 @@ def introduction(result: Result) -> Markup:
         f"../results/{samples_path(result.path.with_stem(result.page)).name}": "all answers (JSONL, gzip)",
     }
     links = [el("li", el("a", words, href=href, download="")) for href, words in files.items()]
-    known = record.get("again")
-    again = map(str, known) if isinstance(known, list) else [f"slmbench run {result.page}.yaml"]
-    commands = "\n".join([*again, f"slmbench verify results/{result.page}.json"])
+    again = "\n".join(commands(record, f"{result.page}.yaml", f"results/{result.page}.json"))
     return el(
         "section",
         el("h1", result.name),
         el("p", line, class_="lead"),
         el("p", str(weights.get("origin") or "")),
         el("h2", "Make it again, check it"),
-        el("pre", commands, tabindex="0", aria_label="Commands"),
+        el("pre", again, tabindex="0", aria_label="Commands"),
         el("ul", *links, class_="inline"),
     )
 
