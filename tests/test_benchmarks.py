@@ -11,8 +11,10 @@ from typing import Any
 
 import _serve_faults
 import _serving
+import own_schema_table
 import pytest
 import serve_load
+from mail_schema import SCHEMA
 
 from slmbench.backends import native
 from slmbench.calls import calls_schema
@@ -251,6 +253,34 @@ def test_a_server_that_does_not_start_is_a_sentence(wide_exports: Path, mails: P
     for words, said in (([], "give a model's folder and documents"), ([mails, mails], "no exported model")):
         code, _, errors = benchmark("serve_load.py", *words)
         assert code == 2 and said in errors
+
+
+@needs_kernels
+def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
+    """With labelled documents, on a tiny base; what was gone through is not made again."""
+    folder, out, work = tmp_path / "mail", tmp_path / "out", tmp_path / "work"
+    folder.mkdir()
+    (folder / "schema.json").write_text(json.dumps({"title": "Mail", **SCHEMA}))
+    for name, first in (("test", 0), ("labelled", 10)):
+        rows = [{"text": f"praise number {first + n}", "target": {"kind": "praise", "urgent": False}} for n in range(5)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = [folder, "--rows", 30, "--work", work, "--out", out]
+    settings = {"base": wide_folder, "train.epochs": 1, "data.limit": 40, "data.validation": 8}
+    given += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    code, found, errors = benchmark("own_schema.py", *given, "--way", "labelled", timeout=300)
+    assert code == 0, errors
+    assert json.loads((out / "mail_labelled.json").read_text()) == found
+    assert found["labelled"] == found["documents"] == found["extract"]["json_exact"]["n"] == 5
+    assert found["extract"]["schema_compliance"]["k"] == 5 > found["base"]["json_exact"]["k"]
+    assert min(found["seconds"].values()) > 0 and len(found["seconds"]) == 5
+    assert "labelled.jsonl*" in (work / "mail_labelled" / "recipe.yaml").read_text()
+    code, again, errors = benchmark("own_schema.py", *given, "--way", "labelled")
+    assert (code, again) == (0, found) and "own_schema slmbench" not in errors
+    table = own_schema_table.own_table(out)
+    assert table.count("| mail |") == 3 and "made documents and 5 labelled" in table
+    assert own_schema_table.own_table(tmp_path) == "Nothing has been measured yet."
+    code, _, errors = benchmark("own_schema.py", tmp_path)
+    assert code == 2 and "schema.json is missing" in errors
 
 
 def served_well() -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""From a schema to rows, timed: what `new`, `synth`, `run`, `export` and `extract` make of schemas nobody trained on.
+
+    python benchmarks/own_schema.py examples/rental_listing examples/lab_sample --out results/own_schema
+
+A folder holds schema.json, test.jsonl, labelled by hand, which is tested on, and labelled.jsonl, which may be learnt
+from. Every schema is gone through twice, alone and with those labelled documents. The commands are those that a new
+project's README names, each a process of its own; a project whose commands have all ended is not made again, one that
+was broken off is begun anew, for its time would not be known. `run` says how the base and the adapter write freely,
+`extract` how the export answers under the schema.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slmbench.core import BadInput, Completion, SlmbenchError, load_task
+from slmbench.data import read_examples
+from slmbench.evaluate import make_sample
+from slmbench.files import json_text, read_json, read_jsonl_tolerant, write_atomic
+from slmbench.memory import machine
+from slmbench.metrics import figure
+from slmbench.new import schema_from
+from slmbench.progress import say
+from slmbench.publish import load_record
+
+FILES = ("schema.json", "test.jsonl", "labelled.jsonl")
+METRICS = ("json_exact", "field_f1", "schema_compliance")
+DONE = "own_schema.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Go through every schema, and write what came of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="with schema.json and documents")
+    parser.add_argument("--way", action="append", choices=("alone", "labelled"), help="default: both")
+    parser.add_argument("--rows", type=int, default=1200, metavar="N", help="documents that are made (default: 1200)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of slmbench run")
+    parser.add_argument("--work", type=Path, default=Path("runs/own_schema"), metavar="DIR", help="for the projects")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for the figures, a file each")
+    arguments = parser.parse_args(argv)
+    try:
+        for folder in arguments.folders:
+            for way in arguments.way or ("alone", "labelled"):
+                result = measured(folder, way, arguments)
+                print(json_text(result, indent=None), end="", flush=True)
+                if arguments.out:
+                    write_atomic(arguments.out / f"{result['schema']}_{way}.json", json_text(result))
+    except SlmbenchError as error:
+        say(f"own_schema: {error}")
+        return error.exit_code
+    return 0
+
+
+def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One schema in one way: seconds of each command, and how the base, the adapter and the export answer."""
+    if gone := [name for name in FILES if not (folder / name).is_file()]:
+        raise BadInput(f"{folder}: {gone[0]} is missing; give a folder with {', '.join(FILES)}.")
+    schema, test, labelled = (folder / name for name in FILES)
+    name = schema_from(str(schema))[0]
+    project = arguments.work / f"{name}_{way}"
+    if (project / DONE).is_file():
+        return dict(read_json(project / DONE, "delete it"))
+    shutil.rmtree(project, ignore_errors=True)
+    own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
+    setting = [word for change in arguments.set for word in ("--set", change)]
+    made = ["schemas/{name}.json", "-n", arguments.rows, "--out", "data/{name}.made.jsonl"]
+    asked = ["runs/{name}/export/int8", "data/test.jsonl", "--schema", "schemas/{name}.json", "--out", "rows.jsonl"]
+    seconds = {"new": done(["new", schema.resolve(), *own, "--out", project.resolve()], Path())}
+    for words in (["synth", *made], ["run", "recipe.yaml", *setting], ["export", "runs/{name}"], ["extract", *asked]):
+        seconds[str(words[0])] = done([str(word).format(name=name) for word in words], project)
+    part = load_record(project / "runs" / name)["tests"]["test"]
+    result = {
+        "schema": name, "way": way, "labelled": len(read_jsonl_tolerant(labelled)) if way == "labelled" else 0,
+        "documents": part["metrics"]["json_exact"]["n"], "seconds": seconds, "machine": machine(),
+        "base": {metric: part["base"][metric] for metric in METRICS},
+        "tuned": {metric: part["metrics"][metric] for metric in METRICS},
+        "extract": scored(project, name),
+    }  # fmt: skip
+    write_atomic(project / DONE, json_text(result))
+    return result
+
+
+def done(words: Sequence[object], folder: Path) -> float:
+    """Give a command of slmbench in a folder: its seconds. Raises SlmbenchError where it fails."""
+    command = [sys.executable, "-m", "slmbench.cli", *map(str, words)]
+    say(f"own_schema slmbench {' '.join(map(str, words))}")
+    started = time.monotonic()
+    ended = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False)
+    if ended.returncode:
+        raise SlmbenchError(f"slmbench {words[0]} ended with {ended.returncode}, in {folder}.")
+    return round(time.monotonic() - started, 1)
+
+
+def scored(project: Path, name: str) -> dict[str, Any]:
+    """What the extracted rows are worth: the same metrics as of a run's answers."""
+    task = load_task("edge_json")
+    rows = {
+        row["id"]: json.dumps(row.get("json"), ensure_ascii=False)
+        for row in read_jsonl_tolerant(project / "rows.jsonl")
+    }
+    samples = []
+    for example in read_examples(project / "data" / "test.jsonl", schemas=project / "schemas"):
+        said = Completion(example.id, rows[example.id], (), "stop", 0, 0, None, 0.0, 1, "schema")
+        samples.append(make_sample(task, example, said))
+    return {metric: figure(samples, metric) for metric in METRICS}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

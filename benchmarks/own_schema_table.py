@@ -1,0 +1,55 @@
+"""What came of schemas that nobody trained on, from results/own_schema/: how right the rows are, and how long it took.
+
+    python benchmarks/own_schema_table.py --write docs/own-schema.md
+
+Every file there is what `own_schema.py --out` wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from _table import command
+
+from slmbench.files import read_json
+from slmbench.publish.tables import full, markdown_table
+
+BEGIN, END = "<!-- own schemas:begin -->", "<!-- own schemas:end -->"
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "own_schema"
+STEPS = ("synth", "run", "export", "extract")
+HEAD = ("schema", "answered by", "JSONExact", "FieldF1", "valid")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables, or put them between the markers of a file."""
+    command(__doc__, own_table, BEGIN, END, argv)
+
+
+def own_table(folder: Path = RESULTS) -> str:
+    """Markdown: how right each way of answering is, then what each command took."""
+    found = [read_json(path, "give a file that own_schema.py wrote") for path in sorted(folder.glob("*.json"))]
+    if not found:
+        return "Nothing has been measured yet."
+    answers, times = [], []
+    for result in found:
+        learnt = f"made documents and {result['labelled']} labelled" if result["labelled"] else "made documents"
+        ways = {"base": "the base", "tuned": f"tuned on {learnt}", "extract": f"the same, `extract` ({result['way']})"}
+        if result["labelled"]:
+            del ways["base"]  # it is that of the other row
+        for way, words in ways.items():
+            figures = (full(result[way][name], name) for name in ("json_exact", "field_f1", "schema_compliance"))
+            answers.append([result["schema"], words, *figures])
+        seconds = result["seconds"]
+        minutes = [f"{seconds[step] / 60:.1f}" for step in STEPS]
+        times.append([result["schema"], learnt, *minutes, f"**{sum(seconds.values()) / 60:.1f}**"])
+    return "\n\n".join(
+        (
+            markdown_table(HEAD, answers),
+            markdown_table(["minutes", "learnt from", *(f"`{step}`" for step in STEPS), "all"], times),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
