@@ -242,11 +242,12 @@ def test_a_model_of_ones_own_gets_its_row_on_a_leaderboard(
 ) -> None:
     """The page's way from a checkout to a leaderboard: under ten commands, and all that are slmbench's are given."""
     monkeypatch.setattr("slmbench.export.MOST_POINTS_LOST", 100)
+    monkeypatch.setattr("slmbench.bench.BUDGET_FACTOR", 1.0)
     shutil.copytree(wide_folder, "models/my-model")
     recipe = Path("recipes/edge_json_135m.yaml")
     small = yaml.safe_load(recipe.read_text())
     small["evaluate"] |= {"budget_factor": 1, "budget_extra": 0}
-    small["data"] |= {"validation": 8, "tests": small["data"]["tests"][:1]}
+    small["data"] |= {"limit": None, "validation": 8, "tests": small["data"]["tests"][:1]}
     recipe.write_text(yaml.safe_dump(small))
     shown = [list(commands(b.text)) for b in blocks(ROOT / "docs" / "own-model.md") if b.language == "sh"]
     (way, *_) = (block for block in shown if ["slmbench", "leaderboard", "build"] in block)

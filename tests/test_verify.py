@@ -139,7 +139,7 @@ def test_every_published_result_is_what_its_samples_give(path: Path, monkeypatch
     monkeypatch.chdir(ROOT)  # where the files of a recipe are, if they are
     verdict = verify(path)
     assert verdict.differences == []
-    assert verdict.figures > 150 and verdict.samples > 250 and verdict.unchecked > 20
+    assert verdict.figures > 150 and verdict.samples > 150 and verdict.unchecked >= 3
     assert path.name == f"{load_record(path)['name']}.json"
 
 

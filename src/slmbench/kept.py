@@ -99,7 +99,7 @@ def kept_answers(
             return _checked(replace(kept, examples={only.name: examples}))
     raise BadInput(
         "--results: verify would not find these documents again; give a whole split, or a file under the schemas of the"
-        " run's own recipe."
+        " run's own recipe, which must have no data.limit."
     )
 
 
