@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from slmbench.files import write_atomic
+from slmbench.files import read_json, write_atomic
+
+NOTHING = "Nothing has been measured yet."
 
 
 def command(
@@ -33,6 +36,11 @@ def command(
     if begin not in text or end not in text:
         parser.error(f"{path} holds no {begin} and {end}: add both lines where the table belongs")
     write_atomic(path, replaced(text, table(), begin, end))
+
+
+def measured(folder: Path, script: str) -> dict[str, Any]:
+    """What a script has written into a folder, by name; {} where there is nothing yet."""
+    return {path.stem: read_json(path, f"give a file that {script} wrote") for path in sorted(folder.glob("*.json"))}
 
 
 def replaced(text: str, table: str, begin: str, end: str) -> str:

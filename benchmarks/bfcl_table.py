@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import command
+from _table import NOTHING, command, measured
 from bfcl_models import table
-
-from slmbench.files import read_json
 
 BEGIN, END = "<!-- bfcl:begin -->", "<!-- bfcl:end -->"
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "bfcl"
@@ -26,11 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def bfcl_table(folder: Path = RESULTS) -> str:
     """Markdown: for each run its table, under its name where there are several."""
-    found = {
-        path.stem: read_json(path, "give a file that bfcl_models.py wrote") for path in sorted(folder.glob("*.json"))
-    }
+    found = measured(folder, "bfcl_models.py")
     if not found:
-        return "Nothing has been measured yet."
+        return NOTHING
     return "\n\n".join(f"`{name}`:\n\n{table(result)}" for name, result in found.items())
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import command
+from _table import NOTHING, command, measured
 
-from slmbench.files import read_json
 from slmbench.publish.tables import full, markdown_table
 
 BEGIN, END = "<!-- intent ways:begin -->", "<!-- intent ways:end -->"
@@ -28,14 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def ways_table(folder: Path = RESULTS) -> str:
     """Markdown: two rows for each model."""
     rows = []
-    for path in sorted(folder.glob("*.json")):
-        result = read_json(path, "give a file that intent_ways.py wrote")
+    for name, result in measured(folder, "intent_ways.py").items():
         for way in ("written", "weighed"):
             part = result[way]
             times = [f"{part[key]:.0f}" for key in ("mean_ms", "p50_ms", "p95_ms")]
             top = full(part["top"], "") if "top" in part else "–"
-            rows.append([path.stem, way, full(part["accuracy"], ""), top, *times])
-    return markdown_table(HEAD, rows) if rows else "Nothing has been measured yet."
+            rows.append([name, way, full(part["accuracy"], ""), top, *times])
+    return markdown_table(HEAD, rows) if rows else NOTHING
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import command
+from _table import NOTHING, command, measured
 
-from slmbench.files import read_json
 from slmbench.publish.tables import full, markdown_table
 
 BEGIN, END = "<!-- own schemas:begin -->", "<!-- own schemas:end -->"
@@ -28,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def own_table(folder: Path = RESULTS) -> str:
     """Markdown: how right each way of answering is, then what each command took."""
-    found = [read_json(path, "give a file that own_schema.py wrote") for path in sorted(folder.glob("*.json"))]
+    found = measured(folder, "own_schema.py").values()
     if not found:
-        return "Nothing has been measured yet."
+        return NOTHING
     answers, times = [], []
     for result in found:
         learnt = f"made documents and {result['labelled']} labelled" if result["labelled"] else "made documents"

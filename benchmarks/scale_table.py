@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _table import command
+from _table import NOTHING, command, measured
 from extract_rate import HEAD, cells
 
-from slmbench.files import read_json
 from slmbench.publish.tables import markdown_table
 
 BEGIN, END = "<!-- scale:begin -->", "<!-- scale:end -->"
@@ -36,11 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def scale_table(folder: Path = RESULTS) -> str:
     """Markdown: the rates that were measured, then what follows from them."""
-    found = {
-        path.stem: read_json(path, "give a file that extract_rate.py wrote") for path in sorted(folder.glob("*.json"))
-    }
+    found = measured(folder, "extract_rate.py")
     if not found:
-        return "Nothing has been measured yet."
+        return NOTHING
     rates = [
         [name if i == 0 else "", way, *cells(part)]
         for name, result in found.items()

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,36 @@ def finished(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def run_copy(finished: Path, tmp_path: Path) -> Path:
     """The finished run once more, to be written to."""
     return Path(shutil.copytree(finished, tmp_path / "runs" / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def board_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small results, a hostile one among them."""
+    from leaderboard_results import make
+
+    return make(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def board_site(board_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The leaderboard of them."""
+    from slmbench.publish.leaderboard import build
+
+    folder = tmp_path_factory.mktemp("site") / "site"
+    build(board_results, folder, ROOT / "docs" / "method.md")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium."""
+    from chromium import CHROMIUM, QUIET
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield opened
+        opened.close()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from chromium import needs_chromium
 from shown import PAGES, Block, blocks, commands, furnish
 
 from slmbench.cli import parser
@@ -438,13 +439,10 @@ def public(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the system's package")
-def test_the_site_in_a_browser_asks_nobody_else(site: Path) -> None:
+@needs_chromium
+def test_the_site_in_a_browser_asks_nobody_else(site: Path, browser: Any) -> None:
     """Pages and search, in light and dark: all that is asked for comes from where the page came from."""
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -453,22 +451,20 @@ def test_the_site_in_a_browser_asks_nobody_else(site: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         home = f"http://127.0.0.1:{server.server_port}"
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-            asked: list[str] = []
-            faults: list[str] = []
-            page = browser.new_context(color_scheme="dark").new_page()
-            page.on("request", lambda request: asked.append(request.url))
-            page.on("response", lambda response: faults.append(response.url) if response.status >= 400 else None)
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            for name in ("index", "commands", "api", "method"):
-                page.goto(f"{home}/{name}.html")
-                expect(page.locator("h1")).to_be_visible()
-            page.goto(f"{home}/index.html")
-            page.keyboard.press("Control+k")
-            page.keyboard.type("leaderboard")
-            expect(page.locator("a[href*='own-model.html']").last).to_be_visible(timeout=60_000)
-            browser.close()
+        asked: list[str] = []
+        faults: list[str] = []
+        page = browser.new_context(color_scheme="dark").new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("response", lambda response: faults.append(response.url) if response.status >= 400 else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        for name in ("index", "commands", "api", "method"):
+            page.goto(f"{home}/{name}.html")
+            expect(page.locator("h1")).to_be_visible()
+        page.goto(f"{home}/index.html")
+        page.keyboard.press("Control+k")
+        page.keyboard.type("leaderboard")
+        expect(page.locator("a[href*='own-model.html']").last).to_be_visible(timeout=60_000)
+        page.context.close()
         server.shutdown()
     assert faults == []
     assert [url for url in asked if not url.startswith((home, "data:", "blob:"))] == []

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from leaderboard_results import NASTY, ROWS, make, write
+from leaderboard_results import NASTY, ROWS, write
 
 from slmbench.config import recipe_of
 from slmbench.core import BadInput
@@ -30,24 +30,12 @@ METHOD = ROOT / "docs" / "method.md"
 VOID = {"meta", "link", "input", "wbr", "br", "hr", "img"}
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site") / "site"
-    build(results, folder, METHOD)
-    return folder
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def data(site: Path, key: str) -> dict[str, Any]:
-    text = (site / "data" / f"{key}.js").read_text(encoding="utf-8")
+def data(board_site: Path, key: str) -> dict[str, Any]:
+    text = (board_site / "data" / f"{key}.js").read_text(encoding="utf-8")
     assert text.startswith("slmbench.loaded(") and text.endswith(");\n")
     value: dict[str, Any] = json.loads(text.removeprefix("slmbench.loaded(").removesuffix(");\n"))
     return value
@@ -79,17 +67,17 @@ class Page(HTMLParser):
             self.inline += data
 
 
-def test_the_same_bytes_twice(results: Path, site: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_twice(board_results: Path, board_site: Path, tmp_path: Path) -> None:
     again = tmp_path / "elsewhere" / "site"
-    listed = build(results, again, METHOD)
-    assert contents(again) == contents(site) and sorted(contents(again)) == listed
-    build(results, again, METHOD)
-    assert contents(again) == contents(site)
+    listed = build(board_results, again, METHOD)
+    assert contents(again) == contents(board_site) and sorted(contents(again)) == listed
+    build(board_results, again, METHOD)
+    assert contents(again) == contents(board_site)
     assert list(again.parent.iterdir()) == [again]
 
 
-def test_every_page_obeys_its_policy_and_every_link_leads_somewhere(site: Path) -> None:
-    found = {path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+def test_every_page_obeys_its_policy_and_every_link_leads_somewhere(board_site: Path) -> None:
+    found = {path: Page(path.read_text(encoding="utf-8")) for path in board_site.rglob("*.html")}
     assert len(found) == 4 + 4 + 2
     for path, page in found.items():
         assert page.inline == "" and len(page.ids) == len(set(page.ids)), path
@@ -106,18 +94,18 @@ def test_every_page_obeys_its_policy_and_every_link_leads_somewhere(site: Path) 
                     assert parts.fragment in found[target].ids, (path, value)
 
 
-def test_what_models_wrote_is_only_text(site: Path) -> None:
-    for name, content in contents(site).items():
+def test_what_models_wrote_is_only_text(board_site: Path) -> None:
+    for name, content in contents(board_site).items():
         if name.endswith(".html"):
             assert b"<img" not in content and b"<script>" not in content, name
-    raw = (site / "data" / "hostile.test.js").read_text(encoding="utf-8")
+    raw = (board_site / "data" / "hostile.test.js").read_text(encoding="utf-8")
     assert not set("<>\u2028\u2029") & set(raw)
-    assert data(site, "hostile.test")["ids"][0] == f"{NASTY} 0"
-    assert NASTY.split()[0] not in (site / "models" / "hostile.html").read_text(encoding="utf-8")
+    assert data(board_site, "hostile.test")["ids"][0] == f"{NASTY} 0"
+    assert NASTY.split()[0] not in (board_site / "models" / "hostile.html").read_text(encoding="utf-8")
 
 
-def test_the_data_of_a_test_set_is_what_the_samples_say(results: Path, site: Path) -> None:
-    board = data(site, "edge_json-test")
+def test_the_data_of_a_test_set_is_what_the_samples_say(board_results: Path, board_site: Path) -> None:
+    board = data(board_site, "edge_json-test")
     assert board["ids"] == [row.id for row in ROWS] and board["text"] == [row.text for row in ROWS]
     assert [entry["key"] for entry in board["entries"]] == [
         "alpha.test.tuned", "beta.test.tuned", "gamma.test.tuned", "alpha.test.base",
@@ -129,13 +117,13 @@ def test_the_data_of_a_test_set_is_what_the_samples_say(results: Path, site: Pat
     assert alpha["out"][-1] and board["kinds"][alpha["kind"][-1]] == "breaks the schema"
     assert beta["changes"][0] is None and board["kinds"][beta["kind"][0]] == "truncated"
     # Documents of a file are not ours to show; its gold and answers are in the results.
-    hostile = data(site, "hostile.test")
+    hostile = data(board_site, "hostile.test")
     assert hostile["text"] == [None] * 3 and hostile["leaves"][0][0] == [
         "__proto__",
         json.dumps(NASTY, ensure_ascii=False),
     ]
     for name in ("alpha.json", "alpha.samples.jsonl.gz"):
-        assert (site / "results" / name).read_bytes() == (results / name).read_bytes()
+        assert (board_site / "results" / name).read_bytes() == (board_results / name).read_bytes()
 
 
 def test_texts_of_other_rows_are_not_shown(tmp_path: Path) -> None:
@@ -156,15 +144,15 @@ def _answers(count: int) -> list[dict[str, Any]]:
     return answered(ROWS[:count], lambda i: right, 1.0)
 
 
-def test_ranks_are_ties_where_the_paired_test_tells_nothing(results: Path) -> None:
-    board = boards(load(results))[0]
+def test_ranks_are_ties_where_the_paired_test_tells_nothing(board_results: Path) -> None:
+    board = boards(load(board_results))[0]
     rows = placed(board, 0)
     # 30 and 28 of 40 are a tie, 6 and 0 are worse than both; 6 to 0 is p = 0.031.
     assert [(row.entry.key, row.rank, row.shared) for row in rows] == [
         ("alpha.test.tuned", 1, True), ("beta.test.tuned", 1, True), ("gamma.test.tuned", 3, False),
         ("alpha.test.base", 4, False),
     ]  # fmt: skip
-    assert ranks(boards(load(results))[1]) == [1, 1]  # 1 of 3 against none
+    assert ranks(boards(load(board_results))[1]) == [1, 1]  # 1 of 3 against none
 
 
 @pytest.mark.parametrize(
@@ -194,12 +182,12 @@ def test_names_of_files_are_plain_and_differ() -> None:
     assert slug("a/b c", taken).startswith("a-b-c-")
 
 
-def test_a_model_page_has_the_whole_record(site: Path) -> None:
-    text = (site / "models" / "alpha.html").read_text(encoding="utf-8")
+def test_a_model_page_has_the_whole_record(board_site: Path) -> None:
+    text = (board_site / "models" / "alpha.html").read_text(encoding="utf-8")
     commands = ("slmbench run alpha.yaml", "slmbench verify results/alpha.json", "../results/alpha.samples.jsonl.gz")
     for part in ("4,884,480", "75.0 %", "30/40", *commands, "Validation loss by epoch", "JSONExact by training rows"):
         assert part in text, part
-    recipe = recipe_of(yaml.safe_load((site / "recipes" / "alpha.yaml").read_text(encoding="utf-8")), "alpha")
+    recipe = recipe_of(yaml.safe_load((board_site / "recipes" / "alpha.yaml").read_text(encoding="utf-8")), "alpha")
     assert recipe.name == "alpha" and recipe.data.train == ("train",)
 
 
@@ -212,9 +200,9 @@ def test_the_front_page_of_our_own_results() -> None:
     assert len(files["index.html"]) + sum(len(files[name]) for name in loaded) < 1_000_000
 
 
-def test_quoted_figures_stand_apart(site: Path, tmp_path: Path) -> None:
+def test_quoted_figures_stand_apart(board_site: Path, tmp_path: Path) -> None:
     (source,) = load_quoted()
-    index = (site / "index.html").read_text(encoding="utf-8")
+    index = (board_site / "index.html").read_text(encoding="utf-8")
     board, _, rest = index.partition("Quoted from others")
     assert source.rows["SmolLM2-135M, tuned"]["JSONExact"] == "24.7 %"
     assert "24.7 %" in rest and "24.7 %" not in board and source.noted in rest
@@ -258,6 +246,8 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda p: samples_path(p).unlink(), "there is no such file"),
     (lambda p: changed(p, lambda r: r.pop("metrics")), "metrics is missing"),
     (lambda p: changed(p, lambda r: r.update(machine=[])), "machine is no object"),
+    (lambda p: changed(p, lambda r: r.update(export="int8")), "export is no object"),
+    (lambda p: changed(p, lambda r: r.update(asked=["--split"])), "asked is no object"),
     (lambda p: changed(p, lambda r: r.update(name=3)), "its name or its date is no text"),
     (lambda p: changed(p, lambda r: r["recipe"].update(task="none")), "there is no task none"),
     (lambda p: changed(p, lambda r: r["tests"].update(more={})), "its test sets are not those of its recipe"),

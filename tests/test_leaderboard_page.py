@@ -13,23 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import needs_chromium
 from contrast import CONTRAST
-from leaderboard_results import NASTY, ROWS, make
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from leaderboard_results import NASTY, ROWS
+from playwright.sync_api import Browser, Page, expect
 
 from slmbench.compare import compare
 from slmbench.metrics import leaf_counts, mcnemar, micro_f1, paired_interval
-from slmbench.publish.leaderboard import build
 from slmbench.publish.stored import load_record, load_samples
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the system's package")
-# Without these a closed network's refusals are counted as the page's own.
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-METHOD = Path(__file__).resolve().parents[1] / "docs" / "method.md"
+pytestmark = needs_chromium
 EDGE = "set=edge_json-test"
 EVERY = (
     "index.html", f"compare.html#{EDGE}", "compare.html#set=hostile.test&show=all", f"documents.html#{EDGE}",
@@ -38,29 +31,10 @@ EVERY = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture(scope="module")
-def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("site") / "site"
-    build(results, folder, METHOD)
-    return folder.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def visit(browser: Browser, site: str) -> Iterator[Callable[..., Page]]:
+def visit(browser: Browser, board_site: Path) -> Iterator[Callable[..., Page]]:
     """Opens a page; at the end nothing outside the site was asked for and nothing went wrong in it."""
+    site = board_site.as_uri()
     pages: list[tuple[Page, list[str], list[str]]] = []
 
     def go(address: str = "index.html", **context: Any) -> Page:
@@ -191,7 +165,7 @@ def test_plots_show_the_rows_that_are_left_and_their_front(visit: Any) -> None:
     assert page.locator("#plot-size circle").count() == 2 and "plot=hostile.test" in page.url
 
 
-def test_two_rows_are_compared_as_python_does(visit: Any, results: Path) -> None:
+def test_two_rows_are_compared_as_python_does(visit: Any, board_results: Path) -> None:
     page = visit()
     box = page.locator("#board tbody input")
     box.nth(1).check()
@@ -204,7 +178,7 @@ def test_two_rows_are_compared_as_python_does(visit: Any, results: Path) -> None
     box.nth(0).check()
     page.locator("#compare").click()
     expect(page.locator("#counts")).to_be_visible()
-    beta, alpha = (load_samples(results / f"{n}.json", load_record(results / f"{n}.json"))["test"]["tuned"]
+    beta, alpha = (load_samples(board_results / f"{n}.json", load_record(board_results / f"{n}.json"))["test"]["tuned"]
                    for n in ("beta", "alpha"))  # fmt: skip
     wanted = compare(beta, alpha)["metrics"]
     exact, drawn, f1 = ([cell.inner_text() for cell in row.locator("td").all()]
@@ -233,7 +207,7 @@ def test_two_rows_are_compared_as_python_does(visit: Any, results: Path) -> None
     expect(page.locator("#figures")).to_be_hidden()
 
 
-def test_the_scripts_statistics_are_pythons(visit: Any, results: Path) -> None:
+def test_the_scripts_statistics_are_pythons(visit: Any, board_results: Path) -> None:
     page = visit("compare.html")
     pairs = [(0, 0), (0, 1), (3, 3), (8, 21), (0, 9), (160, 200), (700, 2), (600, 610)]
     ours = page.evaluate("pairs => pairs.map(([b, c]) => slmbench.stats.mcnemar(b, c))", pairs)
@@ -243,7 +217,7 @@ def test_the_scripts_statistics_are_pythons(visit: Any, results: Path) -> None:
     ours = page.evaluate("sizes => sizes.map((s) => slmbench.stats.pairedInterval(...s))", sizes)
     assert np.allclose(ours, [paired_interval(*size) for size in sizes], rtol=0, atol=1e-12)
     # The same draws in Python give the same bootstrap, to rounding; other draws the same but for chance.
-    sides = [load_samples(results / f"{n}.json", load_record(results / f"{n}.json"))["test"]["tuned"]
+    sides = [load_samples(board_results / f"{n}.json", load_record(board_results / f"{n}.json"))["test"]["tuned"]
              for n in ("alpha", "gamma")]  # fmt: skip
     counts = [leaf_counts(side, "hits") for side in sides]
     found = page.evaluate(
@@ -328,8 +302,8 @@ def test_documents_by_search_filter_and_keyboard(visit: Any) -> None:
     assert again.locator("#document h2").text_content() == f"{NASTY} 0"
 
 
-def test_data_that_is_not_there_is_said(visit: Any, browser: Browser, site: str, tmp_path: Path) -> None:
-    copy = shutil.copytree(Path(site.removeprefix("file://")), tmp_path / "site")
+def test_data_that_is_not_there_is_said(visit: Any, browser: Browser, board_site: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(board_site, tmp_path / "site")
     shutil.rmtree(copy / "data")
     for name in ("compare.html", "documents.html"):
         page = browser.new_page()
@@ -413,11 +387,11 @@ def test_everything_has_a_name(visit: Any) -> None:
         assert page.locator("table:not(:has(th[scope]))").count() == 0 or address == "method.html"
 
 
-def test_the_front_page_is_small(browser: Browser, site: str) -> None:
+def test_the_front_page_is_small(browser: Browser, board_site: Path) -> None:
     page = browser.new_page()
     loaded: list[str] = []
     page.on("request", lambda request: loaded.append(request.url))
-    page.goto(f"{site}/index.html")
+    page.goto(f"{board_site.as_uri()}/index.html")
     page.wait_for_load_state("load")
     files = {Path(url.removeprefix("file://")) for url in loaded if url.startswith("file:")}
     assert {path.name for path in files} == {"index.html", "site.css", "theme.js", "common.js", "board.js"}

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,21 +16,16 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from chromium import needs_chromium
 from contrast import CONTRAST
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from slmbench.backends import native
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.skipif(native.compiled() is None, reason="no C compiler"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the system's package"),
+    needs_chromium,
 ]
-# Without these a closed network's refusals are counted as the page's own.
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 TEXT = "Ann ordered “green tea” 🍵 for Bob, then Bob went home."
 SCHEMA = {
     "type": "object",
@@ -63,14 +57,6 @@ def serving(model: Path, key: str = "") -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(wide_exports: Path) -> Iterator[str]:
     yield from serving(wide_exports / "export" / "int8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -292,12 +292,12 @@ def commands(record: Record, recipe: str, result: str) -> list[str]:
     elif isinstance(asked, dict):
         model = str(record["weights"]["name"])
         if isinstance(export, dict):
-            name, form = str(export["name"]), str(export["form"])
+            name, form = (str(export.get(key)) for key in ("name", "form"))
             words += [["slmbench", "run", recipe, "--name", name], ["slmbench", "export", f"runs/{name}", "--to", form]]
             model = f"runs/{name}/export/{form}"
         given = [str(part) for key, value in asked.items() if value is not None for part in (f"--{key}", value)]
         if kind == "server":
-            given += ["--backend", f"openai:{record['weights']['server']}", "--task", record["recipe"]["task"]]
+            given += ["--backend", f"openai:{record['weights']['server']}", "--task", str(record["recipe"].get("task"))]
         words.append(["slmbench", "bench", model, *given, "--results", "results"])
     else:
         words.append(["slmbench", "run", recipe])

@@ -44,6 +44,8 @@ COUNTS = ("hits", "predicted", "gold")
 SCORED = (*COUNTS, "exact", "parsed_lenient")
 """What the pages read of a score."""
 _OBJECTS = ("machine", "weights", "adapter", "data", "prompt", "training", "seconds")
+_KEPT = ("asked", "export")
+"""What only a result has that no run wrote."""
 _REMEDY = "give the run's own command again and publish it"
 
 
@@ -192,7 +194,7 @@ def load(folder: Path) -> list[Result]:
 
 def _result(path: Path, page: str) -> Result:
     record = load_record(path)
-    for key in _OBJECTS:
+    for key in (*_OBJECTS, *(key for key in _KEPT if key in record)):
         if not isinstance(record[key], dict):
             raise BadInput(f"{path}: {key} is no object; {_REMEDY}.")
     if not (isinstance(record["name"], str) and isinstance(record["created"], str)):
