@@ -29,6 +29,7 @@ from slmbench.exported import load_exported
 from slmbench.files import json_text, write_atomic
 from slmbench.metrics import Sample, proportion
 from slmbench.progress import say
+from slmbench.publish.stored import pack, samples_path
 from slmbench.publish.tables import full, markdown_table
 from slmbench.template import encode
 
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("rows", type=Path, nargs="+", help="files that slmbench data import bfcl wrote")
     parser.add_argument("--way", action="append", choices=WAYS, help="again for more (default: all)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each file")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write figures and samples there")
-    parser.add_argument("--json", action="store_true", help="print that instead of the table")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write figures there and samples beside it")
+    parser.add_argument("--json", action="store_true", help="print both instead of the table")
     arguments = parser.parse_args(argv)
     try:
         recipe = load_recipe(arguments.run / "recipe.yaml")
@@ -58,8 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     print(json_text(result, indent=None) if arguments.json else table(result))
     if arguments.out:
-        write_atomic(arguments.out, json_text(result, indent=None))
+        keep(arguments.out, result)
     return 0
+
+
+def keep(path: Path, result: Mapping[str, Any]) -> None:
+    """Write the figures to a file, and all samples beside it as a result's are."""
+    samples = {name: {"base" if name.endswith(", base") else "tuned": part["samples"]} for name, part in result.items()}
+    write_atomic(samples_path(path), pack(samples))
+    write_atomic(path, json_text({name: {"figures": part["figures"]} for name, part in result.items()}))
 
 
 def table(result: Mapping[str, Any]) -> str:

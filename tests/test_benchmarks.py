@@ -18,6 +18,7 @@ from mail_schema import SCHEMA
 
 from slmbench.backends import native
 from slmbench.calls import calls_schema
+from slmbench.publish.stored import samples_path, unpack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,6 +179,8 @@ def test_what_models_answer_to_questions_of_bfcl(wide_exports: Path, tmp_path: P
     found = json.loads(out.read_text())
     assert set(found) == {"rows, base", "rows, tuned", "rows, tuned, grammar"}
     assert all(part["figures"]["bfcl"]["n"] == 2 for part in found.values())
+    kept = unpack(samples_path(out).read_bytes(), out)
+    assert [s["id"] for s in kept["rows, tuned, grammar"]["tuned"]] == ["q0", "q1"]
     assert found["rows, tuned, grammar"]["figures"]["unparseable"]["k"] <= 2
     path.write_text(json.dumps({key: rows[0][key] for key in rows[0] if key != "answers"}) + "\n")
     code, _, errors = benchmark("bfcl_models.py", wide_exports, path, "--json")

@@ -13,6 +13,8 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +58,14 @@ def machine() -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "gpus": [{"name": gpu.name, "memory_gib": round(gpu.total_memory / GIB, 1)} for gpu in gpus],
     }
+
+
+def machine_words(facts: Mapping[str, Any]) -> str:
+    """What `machine` gives, or a result of another slmbench says of its own, in a few words."""
+    gpus = Counter(gpu["name"] for gpu in facts.get("gpus") or () if isinstance(gpu, dict) and "name" in gpu)
+    cores = [f"{facts['cores']} cores"] if facts.get("cores") else []
+    cpu = " ".join(re.sub(r"\((?:R|TM)\)|\bProcessor\b|\bCPU\b", "", str(facts.get("cpu") or "unknown")).split())
+    return ", ".join([cpu, *cores, *(f"{n} × {name}" for name, n in sorted(gpus.items()))])
 
 
 def bytes_of(text: str) -> int:

@@ -23,7 +23,7 @@ from slmbench.config import Recipe, Training
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import Appender, read_jsonl_tolerant, write_atomic
 from slmbench.llama import LlamaStep, unsupported
-from slmbench.memory import GIB, has_room, out_of_memory, peak_rss_gib, precision
+from slmbench.memory import GIB, has_room, machine, machine_words, out_of_memory, peak_rss_gib, precision
 from slmbench.padded import PaddedStep
 from slmbench.progress import progress, say
 from slmbench.runs import check_stop, stopping
@@ -259,6 +259,7 @@ class Trainer:
             "trainable_parameters": self.flat.numel(),
             "precision": precision(self.recipe.train.precision),
             "device": str(self.accelerator.device),
+            "machine": machine_words(machine()),  # a run may go on elsewhere: where it was trained stands here
             "processes": self._processes(),
             "gradients": self.step.name,
             "pass_tokens": self.budget,

@@ -19,6 +19,7 @@ from typing import Any
 from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, find_split, load_task, source_rows, source_times, tasks
 from slmbench.data import data_hash
+from slmbench.memory import machine_words
 from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
 from slmbench.publish.record import Record, SamplesBySplit, kind_of, seal, value_sha256
 from slmbench.publish.report import LATENCIES
@@ -89,12 +90,7 @@ class Result:
     @property
     def machine(self) -> str:
         """The machine in a few words."""
-        facts = self.record["machine"]
-        gpus = Counter(gpu["name"] for gpu in facts.get("gpus") or () if isinstance(gpu, dict) and "name" in gpu)
-        cores = [f"{facts['cores']} cores"] if facts.get("cores") else []
-        cpu = " ".join(re.sub(r"\((?:R|TM)\)|\bProcessor\b|\bCPU\b", "", str(facts.get("cpu") or "unknown")).split())
-        found = [cpu, *cores, *(f"{n} × {name}" for name, n in sorted(gpus.items()))]
-        return ", ".join(found)
+        return machine_words(self.record["machine"])
 
 
 @dataclass(frozen=True)
