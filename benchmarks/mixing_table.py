@@ -61,10 +61,11 @@ def mixing_table(results: Path = RESULTS) -> str:
 
 
 def learnt(record: Record) -> str:
-    """Rows times epochs, and how long it took."""
+    """Rows times epochs, how long it took, and on what where that is no CPU."""
     training = record["training"]
+    gpu = "" if training["device"] == "cpu" else " of a GPU"
     times = f" × {training['epochs']}" if training["epochs"] > 1 else ""
-    return f"{training['examples']:,} rows{times} in {training['seconds'] / 60:.0f} min"
+    return f"{training['examples']:,} rows{times} in {training['seconds'] / 60:.0f} min{gpu}"
 
 
 if __name__ == "__main__":

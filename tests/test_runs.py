@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from slmbench.config import Training
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.monitor import read_lines
 from slmbench.runs import Run, Stopped, check_stop, code_hash, holder
@@ -80,6 +82,15 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     Run(tmp_path / "r", {"recipe": "me"}).note("a", 1)
     with pytest.raises(BadInput, match="holds another run: recipe is 'me' there and 'you' here; give another --name"):
         Run(tmp_path / "r", {"recipe": "you"})
+
+
+def test_a_setting_that_an_earlier_version_did_not_know_is_at_its_default(tmp_path: Path) -> None:
+    train = asdict(Training())
+    before = {"recipe": {"train": {key: value for key, value in train.items() if key != "stratified"}}}
+    Run(tmp_path / "r", before).note("a", 1)
+    assert Run(tmp_path / "r", {"recipe": {"train": train}}).state["a"] == 1
+    with pytest.raises(BadInput, match=r"recipe.train.stratified is False there and True here"):
+        Run(tmp_path / "r", {"recipe": {"train": {**train, "stratified": True}}})
 
 
 def test_two_processes_never_write_at_once(tmp_path: Path) -> None:

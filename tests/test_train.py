@@ -91,10 +91,11 @@ def fail(one: train.Trainer, when: Callable[[int], bool], error: Exception | Non
 # ---- what is in an update
 
 
-@given(st.integers(1, 50), st.integers(1, 12), st.integers(0, 5), st.integers(1, 4))
-def test_an_epoch_has_every_example_once(count: int, size: int, epoch: int, together: int) -> None:
+@given(st.integers(1, 50), st.integers(1, 12), st.integers(0, 5), st.integers(1, 4), st.booleans())
+def test_an_epoch_has_every_example_once(count: int, size: int, epoch: int, together: int, stratified: bool) -> None:
     rows = [replace(row(f"{i:03}", 3), schema=str(i % 5)) for i in range(count)]
-    updates = train.updates_of_epoch(rows, epoch, 42, Training(update_examples=size, together=together))
+    settings = Training(update_examples=size, together=together, stratified=stratified)
+    updates = train.updates_of_epoch(rows, epoch, 42, settings)
     assert sorted(r.id for update in updates for r in update) == [r.id for r in rows]
     assert all(len(update) == size for update in updates[:-1])
 
@@ -114,6 +115,17 @@ def test_rows_of_one_schema_are_together() -> None:
         assert all(len({r.schema for r in update[i : i + 4]}) == 1 for i in (0, 4))
     assert len({tuple(r.schema for r in update) for update in updates}) > 1
     assert updates != train.updates_of_epoch(rows, 1, 42, Training(update_examples=8, together=4))
+
+
+def test_every_update_has_its_share_of_each_schema() -> None:
+    rows = [replace(row(f"{i:03}", 3), schema="often" if i % 4 else "rare") for i in range(192)]
+    updates, random = (
+        train.updates_of_epoch(rows, 0, 42, Training(update_examples=16, together=4, stratified=stratified))
+        for stratified in (True, False)
+    )
+    shares, by_chance = ({sum(r.schema == "rare" for r in update) for update in part} for part in (updates, random))
+    assert shares == {4} and {0, 4} < by_chance
+    assert updates != train.updates_of_epoch(rows, 1, 42, Training(update_examples=16, together=4, stratified=True))
 
 
 def test_the_schedule_rises_and_falls() -> None:

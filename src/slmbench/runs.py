@@ -23,11 +23,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from slmbench.config import Training
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.files import file_sha256, json_text, read_json, write_atomic, write_errors
 from slmbench.monitor import Monitor
@@ -92,11 +94,15 @@ def holder(folder: Path) -> psutil.Process | None:
 
 
 def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """The first key in which two things are not made of the same, as words; empty where they are."""
+    """The first key in which two things are not made of the same, as words; empty where they are.
+
+    A setting of training that the recipe there does not know, being of an earlier version, stands at its default.
+    """
     left, right = flat(there), flat(here)
+    unsaid = flat({"recipe": {"train": asdict(Training())}})
     for key in [*right, *left]:
-        if left.get(key) != right.get(key):
-            return f"{key} is {left.get(key)!r} there and {right.get(key)!r} here"
+        if (was := left.get(key, unsaid.get(key))) != right.get(key):
+            return f"{key} is {was!r} there and {right.get(key)!r} here"
     return ""
 
 

@@ -37,11 +37,12 @@ SPARE = 32 * 2**20
 def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, settings: Training) -> list[list[Encoded]]:
     """The epoch's updates: a seeded order, cut every `update_examples`; the last may be smaller.
 
-    Up to `together` rows whose prompts write the same schema follow each other; else the order is as random.
+    Up to `together` rows whose prompts write the same schema follow each other; else the order is as random, or where
+    it is `stratified` as even as can be.
     """
     order, chance = list(rows), random.Random(f"{seed}:{epoch}")
     chance.shuffle(order)
-    if settings.together > 1:
+    if settings.together > 1 or settings.stratified:
         alike: dict[str, list[Encoded]] = {}
         for row in order:
             alike.setdefault(row.schema, []).append(row)
@@ -49,8 +50,21 @@ def updates_of_epoch(rows: Sequence[Encoded], epoch: int, seed: int, settings: T
             part[i : i + settings.together] for part in alike.values() for i in range(0, len(part), settings.together)
         ]
         chance.shuffle(runs)
+        if settings.stratified:
+            runs = dealt(runs, math.ceil(len(order) / settings.update_examples), chance)
         order = [row for run in runs for row in run]
     return [order[i : i + settings.update_examples] for i in range(0, len(order), settings.update_examples)]
+
+
+def dealt(runs: Sequence[list[Encoded]], hands: int, chance: random.Random) -> list[list[Encoded]]:
+    """Runs of one schema each, dealt out in the order of their schemas and taken up hand by hand, in a random order.
+
+    Schemas of one task begin alike, so that a hand, about an update, has its share of every task too.
+    """
+    stacked = sorted(runs, key=lambda run: run[0].schema)
+    held = [stacked[i::hands] for i in range(hands)]
+    chance.shuffle(held)
+    return [run for hand in held for run in hand]
 
 
 def learning_rate(update: int, updates: int, peak: float, warmup: float) -> float:
