@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slmbench.config import Test
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
 from slmbench.metrics import LABELS, PROPORTIONS, shown
@@ -14,6 +15,8 @@ from slmbench.publish.record import Record
 from slmbench.publish.stored import checked_samples, load_record, samples_path
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+SHOWN = ("json_exact", "field_f1", "schema_compliance")
+"""What the README shows of every test set."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -37,6 +40,14 @@ def full(figure: Mapping[str, Any] | None, name: str) -> str:
     if share:
         return f"{value} ({figure['k']}/{figure['n']}; {100 * figure['low']:.1f}–{100 * figure['high']:.1f})"
     return f"{value} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
+def counted(figure: Mapping[str, Any] | None, name: str) -> str:
+    """A figure without its interval: `60.1 % (95/158)`, or `0.853`."""
+    if figure is None:
+        return "–"
+    value = shown(figure["value"], name, share := figure.get("share", False))
+    return f"{value} ({figure['k']}/{figure['n']})" if share else value
 
 
 def results_table(test: Mapping[str, Any]) -> str:
@@ -107,27 +118,47 @@ def load_results(folder: Path) -> list[Record]:
 
 
 def readme_table(results_dir: Path) -> str:
-    """All published records as Markdown: for every test split a row of the base and a row of the tuned model; then the
-    measures that tasks have of their own."""
-    shown_metrics = ("json_exact", "field_f1", "schema_compliance", "truncated")
-    rows, own = [], []
+    """All published records as Markdown: for every test set a table of the models that answered it, the best first,
+    and of the base; with the measures that its task has of its own."""
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for record in load_results(results_dir):
-        for split, test in record["tests"].items():
-            models = [(f"{record['weights']['name']}, base", test["base"]), (f"**{record['name']}**", test["metrics"])]
-            for model, figures in models:
-                if figures:
-                    asked = f"{split} ({test['prompt']}, {test['constraint']})"
-                    row = [model, asked, *(full(figures[name], name) for name in shown_metrics)]
-                    if row not in rows:  # the same base, asked the same for another model
-                        rows.append(row)
-            asked = f"{split} ({test['prompt']}, {test['constraint']})"
-            own += [[record["name"], asked, *cells[:3]] for cells in measure_rows(test)]
-    if not rows:
+        for name, test in record["tests"].items():
+            asked = f"{test['prompt']}, {test['constraint']}"
+            sides = {f"**{record['name']}**": ("metrics", "measures")}
+            sides[f"{record['weights']['name']}, base"] = ("base", "base_measures")
+            models = found.setdefault(asked_set(record, name), {})
+            for model, (metrics, measures) in sides.items():
+                if test[metrics]:  # the same base may have answered for several
+                    models.setdefault((model, asked), {**test[metrics], **(test.get(measures) or {})})
+    if not found:
         return "No results have been published yet."
-    table = markdown_table(["model", "test set (prompt, decoding)", *(LABELS[name] for name in shown_metrics)], rows)
-    if own:
-        table += "\n\n" + markdown_table(["model", "test set (prompt, decoding)", "measure", "base", "tuned"], own)
-    return table
+    return "\n\n".join(set_table(name, models) for name, models in sorted(found.items()))
+
+
+def set_table(name: str, models: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """One test set: a row for each (model, how it was asked) with its figures."""
+    order = sorted(models, key=lambda model: (-models[model]["json_exact"]["value"], model))
+    own = {key: part["label"] for model in order for key, part in models[model].items() if key not in LABELS}
+    rows = [
+        [
+            *model,
+            *(full(models[model][key], key) for key in SHOWN),
+            *(counted(models[model].get(key), key) for key in own),
+        ]
+        for model in order
+    ]
+    n = models[order[0]]["json_exact"]["n"]
+    head = ["model", "prompt, decoding", *(LABELS[key] for key in SHOWN), *own.values()]
+    return f"`{name}`, {n} documents:\n\n{markdown_table(head, rows)}"
+
+
+def asked_set(record: Record, name: str) -> str:
+    """A test set as a recipe of any task may name it: TASK/SPLIT, or the file."""
+    splits = [Test(test["split"]) for test in record["recipe"].get("data", {}).get("tests", ())]
+    split = next((test.split for test in splits if test.name == name), name)
+    if Path(split).suffix:
+        return name
+    return split if "/" in split else f"{record['recipe'].get('task', 'edge_json')}/{split}"
 
 
 def update_readme(path: Path, results_dir: Path | None = None) -> bool:
