@@ -132,7 +132,10 @@ def readme_table(results_dir: Path) -> str:
                     models.setdefault((model, asked), {**test[metrics], **(test.get(measures) or {})})
     if not found:
         return "No results have been published yet."
-    return "\n\n".join(set_table(name, models) for name, models in sorted(found.items()))
+    return "\n\n".join(
+        set_table(name, models)
+        for name, models in sorted(found.items(), key=lambda item: ("/" not in item[0], item[0]))
+    )
 
 
 def set_table(name: str, models: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
