@@ -351,6 +351,8 @@ def test_every_page_fits_a_screen(visit: Any, width: int) -> None:
         page = visit(address, viewport={"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
     page = visit(viewport={"width": width, "height": 800})
+    figure = page.locator("#board td.exact b").first.bounding_box()
+    assert figure is not None and figure["x"] + figure["width"] <= width  # seen without scrolling aside
     page.locator("#board tbody input").first.check()
     for control in page.locator("button:visible, select:visible, #board tbody .pick:visible").all():
         box = control.bounding_box()

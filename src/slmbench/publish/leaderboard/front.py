@@ -231,7 +231,8 @@ def line(row: Row) -> Markup:
         value = column.value(row)
         given: dict[str, str | float] = {"data_v": "" if value is None else value, "class_": column.key}
         if column.key == "model":
-            cells.append(el("th", column.show(row), scope="row", **given))
+            # A narrow screen shows this in place of the next column, so that the figures come into view.
+            cells.append(el("th", column.show(row), scope="row", data_test=row.board.label, **given))
         else:
             cells.append(el("td", column.show(row), **given))
     return el("tr", pick, *cells, **{f"data_{key}": "" if value is None else value for key, value in data.items()})
