@@ -47,7 +47,8 @@ def mixing_table(results: Path = RESULTS) -> str:
         change, low, high = (f"{100 * found[key]:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
         rows.append([
             name, learnt(record), full(figure(alone, "json_exact"), "json_exact"),
-            full(figure(together, "json_exact"), "json_exact"), f"{change} ({low} to {high})", f"{found['p']:.3f}",
+            full(figure(together, "json_exact"), "json_exact"), f"{change} ({low} to {high})",
+            "< 0.001" if found["p"] < 0.001 else f"{found['p']:.3f}",
         ])  # fmt: skip
     head = [
         "trained on one task",

@@ -73,6 +73,7 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
         ("method", "intent_baseline", "table"),
         ("method", "intent_ways_table", "ways_table"),
         ("method", "bfcl_table", "bfcl_table"),
+        ("method", "mixing_table", "mixing_table"),
         ("own-schema", "own_schema_table", "own_table"),
     ],
 )
