@@ -64,5 +64,6 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	echo "Installing into $(VENV) with $$python: a few minutes, once"; \
 	"$$python" -m venv $(VENV) || { echo "Python cannot make a virtual environment: install its venv package" >&2; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@# Compiling all that is installed takes a minute; what is used is compiled when it is.
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
