@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("split", nargs="?", default="test", metavar="NAME|FILE", help="labelled rows (default: test)")
     parser.add_argument("--schemas", type=Path, metavar="DIR", help="folder of the schemas that a file names")
     parser.add_argument("--rows", type=int, metavar="N", help="so many documents, evenly spread (default: all)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one for each core, or OMP_NUM_THREADS")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the figures as JSON, and FILE.svg beside it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of such a file, and end")

@@ -64,7 +64,7 @@ def _add_model_verbs(verbs: Any) -> None:
     _batch_option(verb)
     verb.add_argument("--confidence", action="store_true", help="how right the confidences of extract are, too")
     verb.add_argument("--draft-tokens", type=int, metavar="N", help="longest draft a pass; 0: one token a pass")
-    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core, or OMP_NUM_THREADS")
     verb.add_argument("--results", type=Path, metavar="DIR", help="keep figures and answers there, as `publish` does")
     json_option(verb)
     verb.set_defaults(call=_bench)
@@ -93,7 +93,7 @@ def _add_extract(verbs: Any) -> None:
     verb.add_argument("--review", type=Path, metavar="FILE", help="JSONL of doubtful rows, each with its document")
     verb.add_argument("--constraint", choices=("schema", "grounded", "free"), default="schema", help="default: schema")
     _batch_option(verb)
-    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core")
+    verb.add_argument("--threads", type=int, metavar="N", help="default: one for each core, or OMP_NUM_THREADS")
     verb.add_argument(
         "--engine", choices=("local", "ray"), default="local",
         help="ray: many workers, on this machine or on the cluster that RAY_ADDRESS names; all of them must see files"

@@ -14,7 +14,7 @@ def add(verbs: Any) -> None:
     """Add these verbs to the parser."""
     texts = {
         "run": "all stages: check, preflight, base, training, tuned, comparison, card, report",
-        "preflight": "check data, disk, memory and time, and try three updates; spends about a minute",
+        "preflight": "check data, disk, memory and time, and try three updates; seconds, longer where data is made",
         "train": "train the adapter only",
         "evaluate": "answer the test sets with the base and, where it is trained, the adapter",
         "plan": "what a run will need: memory by part, tokens a pass, time, and whether it fits; spends nothing",
