@@ -3,7 +3,6 @@
     python benchmarks/extract_trust.py MODEL test --out results/trust/edge_json.json
     python benchmarks/extract_trust.py MODEL data/snips_train.test.jsonl --schemas data/snips_train.schemas \\
         --out results/trust/snips.json
-    python benchmarks/extract_trust.py --show results/trust/snips.json
 
 Labelled documents are extracted as `extract --explain` does. Of the values that are right it is asked whether their
 spans are. Rows say what is right and not where it stands, so a span is held against the document, strictly:
@@ -49,7 +48,7 @@ from slmbench.explain import LONGEST_STATEMENT, LONGEST_WINDOW, MOST_WORDS, NONE
 from slmbench.explain import Path as Leaf
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor, Row
-from slmbench.files import json_text, read_json, write_atomic
+from slmbench.files import json_text, write_atomic
 from slmbench.memory import machine
 from slmbench.metrics import proportion
 from slmbench.progress import progress, say
@@ -93,12 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="default: one for each core, or OMP_NUM_THREADS")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for the figures as JSON, and FILE.svg beside it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of such a file, and end")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.show:
-            print(table(read_json(arguments.show, "give a file that --out wrote")))
-            return 0
         if arguments.model is None:
             raise BadInput("no model is given; name the folder of one, such as runs/edge_json_135m/export/int8.")
         run(arguments)

@@ -2,8 +2,6 @@
 
     python benchmarks/serve_load.py runs/edge_json_135m/export/int8 test --out results/serving/edge_json.json
     python benchmarks/serve_load.py MODEL rows.jsonl --minutes 60 --clients 8 --connections 1000 --json
-    python benchmarks/serve_load.py --show results/serving/edge_json.json
-    python benchmarks/serve_load.py --show results/serving/edge_json.json --write docs/method.md
 
 The server is the real one, in a process of its own, with a key. Four parts, one after the other:
 
@@ -58,19 +56,17 @@ from _serving import (
     waits,
     whole,
 )
-from _table import replaced
 
 from slmbench import documents, memory
 from slmbench.bench import examples_of
 from slmbench.core import BadInput, Example, SlmbenchError
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor
-from slmbench.files import json_text, read_json, write_atomic
+from slmbench.files import json_text, write_atomic
 from slmbench.metrics import percentile
 from slmbench.progress import progress, say
 from slmbench.publish.tables import markdown_table
 
-BEGIN, END = "<!-- serving:begin -->", "<!-- serving:end -->"
 MOST_RATIO = 1.15
 """Of one client's median to the engine's."""
 MOST_GROWTH = 0.02
@@ -483,8 +479,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="little of everything, within two minutes")
     parser.add_argument("--json", action="store_true", help="JSON on standard output, the table on standard error")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of such a file, and end")
-    parser.add_argument("--write", type=Path, metavar="FILE", help=f"put it between {BEGIN} and {END} there")
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.quick:
@@ -499,9 +493,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.engine:
             return answer_lines(arguments.model, arguments.threads)
-        if arguments.show:
-            show(read_json(arguments.show, "give a file that --out wrote"), arguments.write)
-            return 0
         if arguments.model is None or arguments.rows is None:
             raise BadInput("give a model's folder and documents, such as runs/edge_json_135m/export/int8 test.")
         for name in ("minutes", "clients", "connections"):
@@ -522,17 +513,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(result))
     return int(bool(result["missed"]))
-
-
-def show(result: dict[str, Any], path: Path | None) -> None:
-    """Print the table, or put it into its place. Raises BadInput where there is none."""
-    if path is None:
-        print(table(result))
-        return
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if BEGIN not in text or END not in text:
-        raise BadInput(f"{path}: holds no {BEGIN} and {END}; add both lines where the table belongs.")
-    write_atomic(path, replaced(text, table(result), BEGIN, END))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import _serving
 import own_schema_table
 import pytest
 import serve_load
+import serve_table
 from mail_schema import SCHEMA
 
 from slmbench.backends import native
@@ -387,12 +388,15 @@ def test_answers_are_read_to_their_last_byte_and_judged() -> None:
 
 
 def test_the_table_of_serving_is_put_into_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result, page = tmp_path / "result.json", tmp_path / "page.md"
-    result.write_text(json.dumps(served_well()))
-    page.write_text(f"before\n{serve_load.BEGIN}\nSTALE\n{serve_load.END}\nafter\n")
-    assert serve_load.main(["--show", str(result), "--write", str(page)]) == 0
-    told = page.read_text()
-    assert told.startswith("before") and told.endswith("after\n") and "STALE" not in told and "| no key | 401 |" in told
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "model.json").write_text(json.dumps(served_well()))
+    told = serve_table.serving_table(tmp_path / "results")
+    assert "| no key | 401 |" in told and serve_table.serving_table(tmp_path) == "Nothing has been measured yet."
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{serve_table.BEGIN}\nSTALE\n{serve_table.END}\nafter\n")
+    serve_table.main(["--write", str(page)])
+    assert page.read_text() == f"before\n{serve_table.BEGIN}\n{serve_table.serving_table()}\n{serve_table.END}\nafter\n"
     page.write_text("nothing")
-    assert serve_load.main(["--show", str(result), "--write", str(page)]) == 2
+    with pytest.raises(SystemExit):
+        serve_table.main(["--write", str(page)])
     assert "add both lines" in capsys.readouterr().err and page.read_text() == "nothing"

@@ -74,6 +74,8 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
         ("method", "intent_ways_table", "ways_table"),
         ("method", "bfcl_table", "bfcl_table"),
         ("method", "mixing_table", "mixing_table"),
+        ("method", "trust_table", "trust_table"),
+        ("serving", "serve_table", "serving_table"),
         ("own-schema", "own_schema_table", "own_table"),
     ],
 )
