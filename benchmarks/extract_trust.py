@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def documents(model: Exported, examples: Sequence[Example], threads: int | None) -> Iterator[dict[str, Any]]:
     """What is known of every document: its confidence and likelihood, None where there is no answer, whether that is
-    right, rules of all its leaves, verdicts on the right ones, and which are not on the right text."""
+    right, the same of each of its leaves, their rules, verdicts on the right ones, which are not on the right text."""
     backend = model.backend(threads)
     extractors: dict[str, Kept] = {}
     with progress("trust", len(examples), "documents") as advance:
@@ -140,14 +140,16 @@ def documents(model: Exported, examples: Sequence[Example], threads: int | None)
 
 def document(example: Example, row: Row, completion: Completion | None) -> dict[str, Any]:
     """The same of one row of `extract --explain`; without a completion it has no answer."""
-    found = verdicts(row.get("values", []), example)
+    values = row.get("values", [])
+    found, golds = verdicts(values, example), {pointer(path): value for path, value in leaves(example.target)}
     likely = judged(completion, example.target)[0][0] if completion else None
     return {
         "id": example.id,
         "confidence": row.get("confidence"),
         "likelihood": likely,
         "right": completion is not None and same(row["json"], example.target),
-        "rules": Counter(value["from"] for value in row.get("values", [])),
+        "values": [[v["confidence"], v["path"] in golds and same(v["value"], golds[v["path"]])] for v in values],
+        "rules": Counter(value["from"] for value in values),
         "verdicts": Counter(verdict for _, verdict in found),
         "apart": [
             [value["path"], value["value"], value["span"], verdict] for value, verdict in found if verdict != "right"
@@ -311,14 +313,20 @@ def rules(counts: Mapping[str, int]) -> dict[str, Any]:
 
 
 def calibration(answered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The expected calibration error of documents' confidences and of their raw likelihoods, and the bins."""
+    """The expected calibration error of documents' confidences, of their likelihoods, and of values' confidences."""
     right = [one["right"] for one in answered]
     said: dict[str, Any] = {"documents": len(answered)}
     for name, key in (("calibrated", "confidence"), ("raw", "likelihood")):
         sure = [one[key] for one in answered]
-        bins = [asdict(part) for part in reliability(sure, right)]
-        said[name] = {"error": expected_calibration_error(sure, right), "bins": bins}
-    return said
+        said[name] = calibrated(sure, right)
+    sure, right = ([value[at] for one in answered for value in one["values"]] for at in (0, 1))
+    return {**said, "values": {"count": len(sure), **calibrated(sure, right)}}
+
+
+def calibrated(sure: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
+    """How far confidences are from the shares that are right, and the bins."""
+    bins = [asdict(part) for part in reliability(sure, right)]
+    return {"error": expected_calibration_error(sure, right), "bins": bins}
 
 
 def coverage(sure: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
@@ -344,6 +352,7 @@ def table(result: Mapping[str, Any]) -> str:
     rows = [[figure["label"], full(figure, "")] for figure in shares]
     told = result["calibration"]
     rows += [
+        [f"calibration error of a value's confidence ({told['values']['count']})", f"{told['values']['error']:.3f}"],
         ["calibration error of a document's confidence", f"{told['calibrated']['error']:.3f}"],
         ["the same of the raw likelihood", f"{told['raw']['error']:.3f}"],
     ]

@@ -185,7 +185,7 @@ def told(id: str, confidence: float | None, exact: bool, **verdicts: int) -> dic
     rules = {"verbatim": 3, "date": 1, "none": 1} if confidence is not None else {}
     return {
         "id": id, "confidence": confidence, "likelihood": confidence and confidence / 2, "right": exact,
-        "rules": rules, "verdicts": verdicts, "apart": [],
+        "rules": rules, "verdicts": verdicts, "apart": [], "values": [[confidence, True]] if confidence else [],
     }  # fmt: skip
 
 
@@ -203,6 +203,7 @@ def test_figures_and_their_table() -> None:
     assert found["calibration"]["documents"] == 4
     assert found["calibration"]["calibrated"]["error"] == pytest.approx((2 * 0.4 + 0.2 + 0.3) / 4)
     assert found["calibration"]["raw"]["error"] == pytest.approx((abs(0.45 * 2 + 0.4 - 2) + 0.15) / 4)
+    assert found["calibration"]["values"]["error"] == pytest.approx((2 * 0.1 + 0.2 + 0.7) / 4)
     accepted = {share: (part["k"], part["n"]) for share, part in found["coverage"]["accepted"].items()}
     assert accepted == {"0.5": (2, 3), "0.8": (2, 4), "0.9": (2, 5), "1.0": (2, 5)}
     assert found["coverage"]["curve"] == [[0.4, 0.5], [0.6, 0.6667], [0.8, 0.5], [1.0, 0.4]]
@@ -242,6 +243,7 @@ def test_what_a_model_says_is_measured(model: Path, tmp_path: Path) -> None:
     curve = Curve(**found["curve"])
     assert [one["confidence"] for one in answered] == [round(curve(one["likelihood"]), 4) for one in answered]
     assert found["coverage"]["accepted"]["1.0"]["n"] == 5 and found["calibration"]["documents"] == 4
+    assert found["calibration"]["values"]["count"] == sum(found["rules"]["counts"].values())
     assert trust_table.trust_table(out.parent) == trust.table(found)
 
 
