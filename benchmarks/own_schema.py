@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="with schema.json and documents")
     parser.add_argument("--way", action="append", choices=("alone", "labelled"), help="default: both")
-    parser.add_argument("--rows", type=int, default=1200, metavar="N", help="documents that are made (default: 1200)")
+    parser.add_argument("--rows", type=int, default=900, metavar="N", help="documents that are made (default: 900)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of slmbench run")
     parser.add_argument("--work", type=Path, default=Path("runs/own_schema"), metavar="DIR", help="for the projects")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for the figures, a file each")

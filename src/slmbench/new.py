@@ -67,7 +67,7 @@ README = """\
 A small model that turns documents into JSON under `schemas/{name}.json`, on this machine. In this folder:
 
 ```sh
-slmbench synth schemas/{name}.json -n 1200 --out data/{name}.made.jsonl{made_test}
+slmbench synth schemas/{name}.json -n 900 --out data/{name}.made.jsonl{made_test}
 slmbench run recipe.yaml
 slmbench export runs/{name}
 slmbench extract runs/{name}/export/int8 DOCUMENTS --schema schemas/{name}.json --out rows.jsonl --explain
