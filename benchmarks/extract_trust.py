@@ -18,6 +18,7 @@ spans are. Rows say what is right and not where it stands, so a span is held aga
 In Snips NLU slots are runs of the text and a value is its slot's text, so the one place of a value is its slot's. What
 is not settled is counted apart, and as not right among all. Intervals are Wilson's.
 
+Beside a calibration error stands the one that confidences which are all true would show among as few answers.
 Confidence is that of the export's curve, which was fitted to its validation split; the raw one beside it is the
 likelihood of the answer. The calibration error is the report's, over ten equal bins. A document without an answer has
 no confidence: it is accepted last, and wrong. --out has every document, and the risk-coverage curve as SVG beside.
@@ -41,7 +42,13 @@ from _picture import alone
 
 from slmbench.bench import examples_of
 from slmbench.calibrate import COVERAGES, CURVE_POINTS, judged
-from slmbench.confidence import curves_of, expected_calibration_error, reliability, risk_coverage
+from slmbench.confidence import (
+    chance_calibration_error,
+    curves_of,
+    expected_calibration_error,
+    reliability,
+    risk_coverage,
+)
 from slmbench.core import BadInput, Completion, Example, SlmbenchError
 from slmbench.documents import Document
 from slmbench.explain import LONGEST_STATEMENT, LONGEST_WINDOW, MOST_WORDS, NONE, Follows, Span, pointer
@@ -324,9 +331,13 @@ def calibration(answered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def calibrated(sure: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
-    """How far confidences are from the shares that are right, and the bins."""
+    """How far confidences are from the shares that are right, what chance alone would show, and the bins."""
     bins = [asdict(part) for part in reliability(sure, right)]
-    return {"error": expected_calibration_error(sure, right), "bins": bins}
+    return {
+        "error": expected_calibration_error(sure, right),
+        "by_chance": chance_calibration_error(sure),
+        "bins": bins,
+    }
 
 
 def coverage(sure: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
@@ -351,11 +362,12 @@ def table(result: Mapping[str, Any]) -> str:
     )
     rows = [[figure["label"], full(figure, "")] for figure in shares]
     told = result["calibration"]
-    rows += [
-        [f"calibration error of a value's confidence ({told['values']['count']})", f"{told['values']['error']:.3f}"],
-        ["calibration error of a document's confidence", f"{told['calibrated']['error']:.3f}"],
-        ["the same of the raw likelihood", f"{told['raw']['error']:.3f}"],
-    ]
+    for label, part in (
+        (f"calibration error of a value's confidence ({told['values']['count']} values)", told["values"]),
+        (f"calibration error of a document's confidence ({told['documents']} documents)", told["calibrated"]),
+        ("the same of the raw likelihood", told["raw"]),
+    ):
+        rows.append([label, f"{part['error']:.3f} (true confidences: {part['by_chance']:.3f})"])
     most = result["coverage"]["accepted"]["0.8"]
     said = f"Accept the surest 80 %: {full(most, '').split(' (')[0]} right ({most['k']}/{most['n']})."
     where = f"{len(result['documents'])} documents of {result['split']}, {result['model']}. {said}"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from slmbench.calibrate import cross_fitted
 from slmbench.confidence import (
     Curve,
+    chance_calibration_error,
     expected_calibration_error,
     fit,
     leaf_likelihoods,
@@ -78,6 +79,14 @@ def test_the_curve_is_where_the_likelihood_is_greatest() -> None:
     assert curve.slope == pytest.approx(0.5, abs=0.06) and curve.offset == pytest.approx(-0.7, abs=0.1)
     assert expected_calibration_error([curve(p) for p in raw], right) < 0.03
     assert expected_calibration_error(raw, right) > 0.1
+
+
+def test_few_answers_have_an_error_by_chance() -> None:
+    assert chance_calibration_error([1.0, 0.0, 1.0]) == 0
+    # Of one toss the share that is heads is half away from a half; of two it is so half of the time.
+    assert chance_calibration_error([0.5]) == 0.5
+    assert chance_calibration_error([0.5, 0.5]) == pytest.approx(0.25, abs=0.03)
+    assert chance_calibration_error([0.5] * 400) < 0.03
 
 
 def test_few_documents_give_no_certainty() -> None:

@@ -190,6 +190,14 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
     return sum(part.count * abs(part.confidence - part.right) for part in found) / total if total else 0.0
 
 
+def chance_calibration_error(confidences: Sequence[float], draws: int = 1000, seed: int = 42) -> float:
+    """The mean calibration error of answers that are right exactly as often as these confidences say: what so few
+    answers show even where every confidence is true."""
+    sure, chance = np.array(confidences, dtype=float), np.random.default_rng(seed)
+    drawn = (expected_calibration_error(confidences, list(chance.random(len(sure)) < sure)) for _ in range(draws))
+    return sum(drawn) / draws
+
+
 def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> Iterator[tuple[float, float]]:
     """(share of answers accepted, share of these that is right), the surest first; equal ones are accepted together."""
     order = sorted(range(len(confidences)), key=lambda i: -confidences[i])
