@@ -76,6 +76,7 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
         ("method", "mixing_table", "mixing_table"),
         ("method", "trust_table", "trust_table"),
         ("serving", "serve_table", "serving_table"),
+        ("scale", "scale_table", "scale_table"),
         ("own-schema", "own_schema_table", "own_table"),
     ],
 )
