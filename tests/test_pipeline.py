@@ -328,7 +328,7 @@ def test_publish_copies_results_and_writes_the_table(
     assert said.code == 0
     for published, own in (("tiny.json", "record.json"), ("tiny.samples.jsonl.gz", "record.samples.jsonl.gz")):
         assert (tmp_path / "results" / published).read_bytes() == (finished / own).read_bytes()
-    assert "| **tiny** | exam (plain, free) |" in readme.read_text()
+    assert "`exam`, 6 documents:" in readme.read_text() and "| **tiny** | plain, free |" in readme.read_text()
     same = slmbench("compare", finished, tmp_path / "results" / "tiny.json")
     assert same.code == 0 and "6 documents, paired" in same.out
 
