@@ -467,7 +467,7 @@ def test_a_tasks_own_measures_are_shown(tmp_path: Path) -> None:
     samples = {"test": {"tuned": tuned, "base": base}}
     test = publish.split_record("schema", samples["test"], task)
     weights = {**RECORD["weights"], "origin": "here"}
-    made = record(recipe={"task": "edge_intent"}, weights=weights, tests={"test": test})
+    made = record(recipe={"name": "edge-json", "task": "edge_intent"}, weights=weights, tests={"test": test})
     assert test["measures"]["macro_f1"]["value"] == 1 and test["base_measures"]["invalid_label"]["k"] == len(examples)
     publish.write_result(tmp_path / "a.json", made, samples)
     table = publish.readme_table(tmp_path)

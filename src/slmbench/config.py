@@ -85,7 +85,7 @@ class Training:
     together: int = 1
     """Examples of one schema that an update takes together: what they begin with is computed once. 1: as drawn."""
     stratified: bool = False
-    """Whether every update holds its share of each schema, where chance would fill some with one schema alone."""
+    """Whether every update holds its share of each schema that prompts write; chance fills some with one alone."""
     micro_tokens: int = 1536
     """Tokens a forward pass; memory follows this, the result does not."""
     weight_decay: float = 0.0

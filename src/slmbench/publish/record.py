@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from slmbench import __version__
 from slmbench.compare import compare
-from slmbench.core import BadInput, Task
+from slmbench.config import Test
+from slmbench.core import BadInput, Task, find_split, load_task
 from slmbench.metrics import SLICE_KEYS, Sample, latency, slices, summarize
 
 Record = dict[str, Any]
@@ -153,3 +154,15 @@ def timing(samples: Sequence[Sample], timed: Sequence[Sample] | None) -> dict[st
         **{key: totals[key] for key in ("prompt_tokens", "output_tokens")},
         "same_answers": sum(outputs.get(sample["id"]) == sample["output"] for sample in timed),
     }
+
+
+def test_set(record: Record, test: Test) -> tuple[str | None, str, str | None]:
+    """(task, label, hash of the rows where it is known) of a test set: what makes those of two records one.
+
+    The label is TASK/SPLIT, or the name of a file, which is no task's. Raises BadInput for a task that there is not.
+    """
+    split = find_split(load_task(record["recipe"].get("task", "edge_json")), test.split)
+    hashes = record["hashes"]["data"]
+    digest = hashes.get(test.name) if isinstance(hashes, dict) else None
+    task, label = (split[0].name, f"{split[0].name}/{split[1]}") if split else (None, test.name)
+    return task, label, digest if isinstance(digest, str) else None

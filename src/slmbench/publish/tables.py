@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmbench.config import Test
+from slmbench.config import Test, recipe_of
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
 from slmbench.metrics import LABELS, PROPORTIONS, shown
-from slmbench.publish.record import Record
+from slmbench.publish.record import Record, test_set
 from slmbench.publish.stored import checked_samples, load_record, samples_path
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -118,23 +119,27 @@ def load_results(folder: Path) -> list[Record]:
 
 
 def readme_table(results_dir: Path) -> str:
-    """All published records as Markdown: for every test set a table of the models that answered it, the best first,
-    and of the base; with the measures that its task has of its own."""
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    """All published records as Markdown: for every test set, our tasks' first, a table of the models that answered it,
+    the best first, and of the base as the first record has it; with the measures that its task has of its own."""
+    found: dict[tuple[bool, str, str], dict[tuple[str, str], dict[str, Any]]] = {}
     for record in load_results(results_dir):
+        named = {test.name: test for test in recipe_of(record["recipe"], f"{record['name']}, recipe").data.tests}
         for name, test in record["tests"].items():
-            asked = f"{test['prompt']}, {test['constraint']}"
-            sides = {f"**{record['name']}**": ("metrics", "measures")}
-            sides[f"{record['weights']['name']}, base"] = ("base", "base_measures")
-            models = found.setdefault(asked_set(record, name), {})
-            for model, (metrics, measures) in sides.items():
-                if test[metrics]:  # the same base may have answered for several
+            task, label, digest = test_set(record, named.get(name, Test(name)))
+            models = found.setdefault((task is None, label, digest or ""), {})
+            for model, metrics, measures in (
+                (f"**{record['name']}**", "metrics", "measures"),
+                (f"{record['weights']['name']}, base", "base", "base_measures"),
+            ):
+                if test[metrics]:
+                    asked = f"{test['prompt']}, {test['constraint']}"
                     models.setdefault((model, asked), {**test[metrics], **(test.get(measures) or {})})
     if not found:
         return "No results have been published yet."
+    often = Counter(label for _, label, _ in found)
     return "\n\n".join(
-        set_table(name, models)
-        for name, models in sorted(found.items(), key=lambda item: ("/" not in item[0], item[0]))
+        set_table(label if often[label] == 1 else f"{label} ({digest[:8]})", models)
+        for (_, label, digest), models in sorted(found.items())
     )
 
 
@@ -153,15 +158,6 @@ def set_table(name: str, models: Mapping[tuple[str, str], Mapping[str, Any]]) ->
     n = models[order[0]]["json_exact"]["n"]
     head = ["model", "prompt, decoding", *(LABELS[key] for key in SHOWN), *own.values()]
     return f"`{name}`, {n} documents:\n\n{markdown_table(head, rows)}"
-
-
-def asked_set(record: Record, name: str) -> str:
-    """A test set as a recipe of any task may name it: TASK/SPLIT, or the file."""
-    splits = [Test(test["split"]) for test in record["recipe"].get("data", {}).get("tests", ())]
-    split = next((test.split for test in splits if test.name == name), name)
-    if Path(split).suffix:
-        return name
-    return split if "/" in split else f"{record['recipe'].get('task', 'edge_json')}/{split}"
 
 
 def update_readme(path: Path, results_dir: Path | None = None) -> bool:

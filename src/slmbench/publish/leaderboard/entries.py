@@ -21,7 +21,7 @@ from slmbench.core import BadInput, find_split, load_task, source_rows, source_t
 from slmbench.data import data_hash
 from slmbench.memory import machine_words
 from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
-from slmbench.publish.record import Record, SamplesBySplit, kind_of, seal, value_sha256
+from slmbench.publish.record import Record, SamplesBySplit, kind_of, seal, test_set, value_sha256
 from slmbench.publish.report import LATENCIES
 from slmbench.publish.stored import load_record, load_samples
 from slmbench.schema import strict_loads
@@ -303,14 +303,10 @@ def boards(results: Sequence[Result]) -> list[Board]:
 
 def _identity(result: Result, test: Test) -> tuple[str, str, str]:
     """(task, label, hash of the rows): what makes two test sets one."""
-    split = find_split(load_task(result.recipe.task), test.split)
-    known = result.record["hashes"]["data"]
-    digest = known.get(test.name) if isinstance(known, dict) else None
-    if not isinstance(digest, str):
+    task, label, digest = test_set(result.record, test)
+    if digest is None:
         digest = value_sha256([[s["id"], s["target"]] for s in result.samples[test.name]["tuned"]])
-    if split:
-        return split[0].name, f"{split[0].name}/{split[1]}", digest
-    return FILES, test.name, digest
+    return task or FILES, label, digest
 
 
 def _check_same(entries: Sequence[Entry]) -> None:
