@@ -43,6 +43,11 @@ def measured(folder: Path, script: str) -> dict[str, Any]:
     return {path.stem: read_json(path, f"give a file that {script} wrote") for path in sorted(folder.glob("*.json"))}
 
 
+def tables(folder: Path, script: str, table: Callable[[Any], str]) -> str:
+    """Markdown: the table of each of these, under its name."""
+    return "\n\n".join(f"`{name}`:\n\n{table(one)}" for name, one in measured(folder, script).items()) or NOTHING
+
+
 def replaced(text: str, table: str, begin: str, end: str) -> str:
     """The text with the table between its markers."""
     before, _, rest = text.partition(begin)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import NOTHING, command, measured
+from _table import command, tables
 from bfcl_models import table
 
 BEGIN, END = "<!-- bfcl:begin -->", "<!-- bfcl:end -->"
@@ -23,11 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def bfcl_table(folder: Path = RESULTS) -> str:
-    """Markdown: for each run its table, under its name where there are several."""
-    found = measured(folder, "bfcl_models.py")
-    if not found:
-        return NOTHING
-    return "\n\n".join(f"`{name}`:\n\n{table(result)}" for name, result in found.items())
+    """Markdown: for each run its table."""
+    return tables(folder, "bfcl_models.py", table)
 
 
 if __name__ == "__main__":

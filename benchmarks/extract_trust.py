@@ -324,8 +324,7 @@ def calibration(answered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     right = [one["right"] for one in answered]
     said: dict[str, Any] = {"documents": len(answered)}
     for name, key in (("calibrated", "confidence"), ("raw", "likelihood")):
-        sure = [one[key] for one in answered]
-        said[name] = calibrated(sure, right)
+        said[name] = calibrated([one[key] for one in answered], right)
     sure, right = ([value[at] for one in answered for value in one["values"]] for at in (0, 1))
     return {**said, "values": {"count": len(sure), **calibrated(sure, right)}}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import NOTHING, command, measured
+from _table import command, tables
 from serve_load import table
 
 BEGIN, END = "<!-- serving:begin -->", "<!-- serving:end -->"
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def serving_table(folder: Path = RESULTS) -> str:
     """Markdown: what was measured of each model."""
-    return "\n\n".join(table(result) for result in measured(folder, "serve_load.py").values()) or NOTHING
+    return tables(folder, "serve_load.py", table)
 
 
 if __name__ == "__main__":

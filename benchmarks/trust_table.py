@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from _table import NOTHING, command, measured
+from _table import command, tables
 from extract_trust import table
 
 BEGIN, END = "<!-- trust:begin -->", "<!-- trust:end -->"
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def trust_table(folder: Path = RESULTS) -> str:
     """Markdown: what was measured of each model."""
-    return "\n\n".join(table(result) for result in measured(folder, "extract_trust.py").values()) or NOTHING
+    return tables(folder, "extract_trust.py", table)
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def test_what_a_model_says_is_measured(model: Path, tmp_path: Path) -> None:
     assert [one["confidence"] for one in answered] == [round(curve(one["likelihood"]), 4) for one in answered]
     assert found["coverage"]["accepted"]["1.0"]["n"] == 5 and found["calibration"]["documents"] == 4
     assert found["calibration"]["values"]["count"] == sum(found["rules"]["counts"].values())
-    assert trust_table.trust_table(out.parent) == trust.table(found)
+    assert trust_table.trust_table(out.parent) == f"`out`:\n\n{trust.table(found)}"
 
 
 @needs_kernels

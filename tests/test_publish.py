@@ -378,6 +378,12 @@ def test_readme_table_and_its_place(tmp_path: Path) -> None:
     published(tmp_path / "results", name="twin")
     table = publish.readme_table(tmp_path / "results")
     assert table.count("| smollm2-135m, base |") == 1 and table.count("| **twin** |") == 2
+    # Of other rows under the same name it is another test set.
+    hashes = {**RECORD["hashes"], "data": {"test": "ef" * 32}}
+    published(tmp_path / "other", name="later", hashes=hashes)
+    published(tmp_path / "other")
+    told = publish.readme_table(tmp_path / "other")
+    assert "`edge_json/test (efefefef)`, 6 documents:" in told and "`edge_json/test_styles`, 6" in told
     readme = tmp_path / "README.md"
     readme.write_text("# x\n<!-- results:begin -->\nold\n<!-- results:end -->\nend\n", encoding="utf-8")
     assert publish.update_readme(readme)
