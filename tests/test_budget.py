@@ -11,6 +11,7 @@ import torch
 from slmbench import budget, llama, models, packing
 from slmbench.budget import Shape, Speed, Training, evaluation_bytes, training_bytes
 from slmbench.config import PROJECTIONS
+from slmbench.core import BadInput
 from slmbench.memory import GIB
 from slmbench.padded import PaddedStep, batch_loss, collate
 from slmbench.template import Encoded
@@ -206,3 +207,19 @@ def test_calibration_measures_something(precision: Any) -> None:
     speed = budget.calibrate(precision, seconds=0.02)
     assert speed.flops > 1e7
     assert speed.bytes_per_s > 1e7
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("intermediate_size", None), ("num_attention_heads", 0), ("vocab_size", "x")]
+)
+def test_a_config_of_other_names_is_said(key: str, value: Any) -> None:
+    config = {
+        "model_type": "bloom", "num_attention_heads": 4, "num_hidden_layers": 2, "hidden_size": 64,
+        "intermediate_size": 96, "vocab_size": 100, "num_key_value_heads": None,
+    }  # fmt: skip
+    assert budget.shape_of(config, 1).kv_heads == 4
+    config[key] = value
+    with pytest.raises(
+        BadInput, match=r"the base's config\.json \(bloom\) does not say its sizes as Llama and Qwen do"
+    ):
+        budget.shape_of(config, 1)

@@ -65,6 +65,7 @@ def test_settings_can_be_changed(path: Path) -> None:
         ("train.epochs", "write it as key=value"),
         ("name=[", "is not a YAML value"),
         ("name=5", "name must be str, not 5"),
+        ("name=2026-02-30", "is not a YAML value"),
         ("train.epochs=-1", r"train\.epochs is out of bounds"),
         ("train.weight_decay=-1", r"train\.weight_decay is out of bounds"),
         ("train.max_grad_norm=0", r"train\.max_grad_norm is out of bounds"),

@@ -275,6 +275,19 @@ def test_split_of_csv_repeats_the_header(tmp_path: Path) -> None:
     assert all(half.read_text().startswith("text,target\n") for half in halves)
 
 
+def test_split_of_csv_finds_the_header_behind_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\ntext,target\n" + "".join(f"row {i},{{}}\n" for i in range(10)))
+    assert [len(read_rows(half)) for half in split_rows(path, out=tmp_path / "out")] == [8, 2]
+
+
+def test_rows_that_cannot_be_parted_are_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [ours(i, text="The same!") for i in range(8)])
+    with pytest.raises(BadInput, match=r"too alike to be parted, one half would be empty; give another share"):
+        split_rows(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(not V3.exists(), reason="the earlier data set is not here")
 def test_the_earlier_file_is_read_and_split(tmp_path: Path) -> None:
     found = read_examples(V3)

@@ -14,7 +14,8 @@ from slmbench import budget, forecast
 from slmbench.core import BadInput, SlmbenchError
 from slmbench.forecast import Forecast, check_fit, device_of, passes, table
 from slmbench.memory import GIB
-from slmbench.pipeline import Plan, make_plan
+from slmbench.pipeline import Plan, forecast_of, make_plan
+from slmbench.preflight import foretell
 
 AMPLE = 2**50
 
@@ -225,3 +226,11 @@ def test_too_little_allowed_is_one_sentence(
     assert said.code == 1
     assert "training needs 0." in said.sentence and "0.29 GiB are there" in said.sentence
     assert not (tmp_path / "tiny" / "adapter").exists()
+
+
+def test_training_takes_what_the_preflight_foretold(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where less is free than the machine has, both go by what is free."""
+    ample = told(plan)
+    monkeypatch.setattr(forecast.memory, "free_memory", lambda: ample.training["total"] - 1)
+    less = forecast_of(plan)
+    assert less.pass_tokens < ample.pass_tokens and less.pass_tokens == foretell(plan).pass_tokens

@@ -48,6 +48,19 @@ def test_peak_and_free_memory() -> None:
     assert 0 < memory.free_memory() <= memory.memory_bytes()
 
 
+def test_a_container_has_less_free_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in {
+        "memory.max": "1000",
+        "memory.current": "700",
+        "memory.stat": "anon 1\ninactive_file 200\n",
+    }.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.free_memory() == 500 and memory.memory_bytes() == 1000
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free_memory() > 500
+
+
 def test_other_gpu_processes_are_named_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = f"17, /usr/bin/python3, 1024\n{os.getpid()}, /usr/bin/me, 5\n18, x, [N/A]\n[broken], y, 1\n"
 

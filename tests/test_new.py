@@ -126,6 +126,7 @@ def test_own_documents_as_a_table(tmp_path: Path) -> None:
         ('{"text": "x"}', "own.jsonl:5: a row needs `text` and one of target, json, label"),
         ('{"text": " ", "json": {"rooms": 1}}', "own.jsonl:5: a row needs"),
         ("nonsense", "own.jsonl:5"),
+        ('{"id": "labelled-0002", "text": "x", "json": {"rooms": 1}}', "'labelled-0002' is also that of .*own.jsonl:2"),
     ],
 )
 def test_a_wrong_label_ends_it_before_anything_is_written(line: str, said: str, tmp_path: Path) -> None:
@@ -141,6 +142,12 @@ def test_a_broken_table_is_told(tmp_path: Path) -> None:
     path.write_text('text,target\n"a"b,{}\n')
     with pytest.raises(BadInput, match=r"own\.csv:2: this is not CSV"):
         new("rental", SCHEMA, tmp_path / "rental", path)
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "rental"])
+def test_a_name_is_a_text_whatever_it_looks_like(name: str, tmp_path: Path) -> None:
+    new(name, SCHEMA, tmp_path / "made")
+    assert load_recipe(tmp_path / "made" / "recipe.yaml").name == name
 
 
 def test_names() -> None:

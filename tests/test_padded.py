@@ -104,6 +104,19 @@ def test_computing_layers_again_gives_the_same_gradients(fresh: Any, rows: list[
     assert step.loss(rows) == pytest.approx(PaddedStep(grown(fresh(dropout=0.0)), PAD).loss(rows), rel=1e-6)
 
 
+def test_layers_are_computed_again_from_the_first_update(fresh: Any, rows: list[Encoded]) -> None:
+    """And dropout drops from then on: a model is loaded in the mode that knows neither."""
+    step = PaddedStep(grown(fresh(dropout=0.5)), PAD)
+    passes: list[int] = []
+    step.model.get_base_model().model.layers[0].mlp.register_forward_pre_hook(lambda *_: passes.append(1))
+    first = step.loss_and_gradients(rows, 1.0)
+    assert len(passes) == 1 and first != step.loss_and_gradients(rows, 1.0)
+    passes.clear()
+    step.recompute = True
+    step.loss_and_gradients(rows, 1.0)
+    assert len(passes) == 2
+
+
 def test_gradients_are_scaled_and_added(fresh: Any, rows: list[Encoded]) -> None:
     model = grown(fresh(dropout=0.0))
     step = PaddedStep(model, PAD)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import torch
 from slmbench import models
 from slmbench.core import BadInput
 from slmbench.shallow import shallow
+
+shallow_module = importlib.import_module("slmbench.shallow")
 
 
 def test_what_is_kept_is_what_the_base_computes(tiny: Any, tmp_path: Path) -> None:
@@ -31,7 +36,7 @@ def test_it_is_written_once_and_anew_where_it_is_damaged(tiny: Any, tmp_path: Pa
     assert shallow(tiny, 1, tmp_path) == first and weights.stat().st_mtime_ns == stamp
     weights.write_bytes(whole[:-4] + b"\0\0\1\0")
     assert shallow(tiny, 1, tmp_path) == first and weights.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == [first.folder.name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == [first.folder.name]
 
 
 @pytest.mark.parametrize("layers", [0, 2, 99])
@@ -47,3 +52,18 @@ def test_a_name_takes_a_number_of_layers(tiny: Any, tmp_path: Path, monkeypatch:
     assert models.find("tiny:1") == shallow(tiny, 1, tmp_path / "models")
     with pytest.raises(BadInput, match="no such base model"):
         models.find("tiny:one")
+
+
+def test_two_at_once_write_it_once(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def slowly(*arguments: Any) -> None:
+        written.append(arguments[-1])
+        time.sleep(0.2)
+        write(*arguments)
+
+    write = shallow_module._write
+    monkeypatch.setattr(shallow_module, "_write", slowly)
+    with ThreadPoolExecutor() as two:
+        first, second = two.map(lambda _: shallow(tiny, 1, tmp_path), range(2))
+    assert first == second and len(written) == 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -425,3 +426,9 @@ def test_where_memory_is_short_for_a_save_the_passes_give_theirs(
     short.run()
     assert len(given) > short.updates  # every save, checkpoint_seconds being 0, and the end
     assert end_equal(ample, short)
+
+
+def test_each_process_trains_on_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `accelerate launch --multi_gpu`: the model too, or all processes would share the first GPU."""
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(device=torch.device("cuda:1")))
+    assert train.own_device() == "cuda:1"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slmbench.core import BadInput
 from slmbench.memory import Precision
 
 MIB = 2**20
@@ -109,18 +110,27 @@ class Training:
 
 
 def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
-    """The Shape of a model from its config.json, which names its sizes as Llama and Qwen do."""
-    heads = int(config["num_attention_heads"])
-    return Shape(
-        parameters=parameters,
-        layers=int(config["num_hidden_layers"]),
-        hidden=int(config["hidden_size"]),
-        intermediate=int(config["intermediate_size"]),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads", heads)),
-        vocab=int(config["vocab_size"]),
-        head=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
-    )
+    """The Shape of a model from its config.json, which names its sizes as Llama and Qwen do.
+
+    Raises BadInput where it does not: what is not known cannot be foretold.
+    """
+    try:
+        heads = int(config["num_attention_heads"])
+        return Shape(
+            parameters=parameters,
+            layers=int(config["num_hidden_layers"]),
+            hidden=int(config["hidden_size"]),
+            intermediate=int(config["intermediate_size"]),
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            vocab=int(config["vocab_size"]),
+            head=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        kind = config.get("model_type", "unknown")
+        raise BadInput(
+            f"the base's config.json ({kind}) does not say its sizes as Llama and Qwen do ({error}); take another base."
+        ) from None
 
 
 Passes = Sequence[Sequence[tuple[int, int]]]

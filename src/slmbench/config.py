@@ -144,7 +144,7 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give a recipe such as recipes/*.yaml.") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: byte {error.start} is not UTF-8; save the recipe as UTF-8.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # such as a date that there is not
         place = getattr(error, "problem_mark", None)
         line = f":{place.line + 1}" if place else ""
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -178,7 +178,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
             raise BadInput(f"--set {change}: {parent} holds one value, not settings.")
     try:
         place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise BadInput(f"--set {change}: {text!r} is not a YAML value; quote it.") from None
 
 

@@ -163,6 +163,8 @@ def split_rows(
     for members in groups.values():
         strata[rows[members[0]].schema_id].append(members)
     held = _draw(strata, size, seed)
+    if not 0 < len(held) < len(rows):
+        raise BadInput(f"{path}: its rows are too alike to be parted, one half would be empty; give another share.")
     header = _csv_header(path) if path.suffix.lower() == ".csv" else b""
     places = []
     for name, wanted in (("train", False), ("test", True)):
@@ -283,7 +285,8 @@ def _csv_rows(path: Path, content: str) -> Iterator[Row]:
 
 
 def _csv_header(path: Path) -> bytes:
-    return read_bytes(path).splitlines(keepends=True)[0]
+    """The line of the columns' names, which blank ones may come before."""
+    return next(line for line in read_bytes(path).splitlines(keepends=True) if line.strip())
 
 
 def _row(where: str, number: int, raw: bytes, fields: dict[str, Any]) -> Row:

@@ -85,17 +85,26 @@ def forecast(plan: Plan, *, device: str | None = None, limit: int | None = None,
         plan.recipe.adapter.dropout > 0,
     )  # fmt: skip
     limit = limit or (memory.memory_bytes() if target == "cpu" else memory.gpu_bytes())
-    tokens, recompute, need = plan.recipe.train.micro_tokens, False, {"total": 0}
+    tokens, recompute, need, computed = plan.recipe.train.micro_tokens, False, {"total": 0}, 0
     if plan.recipe.trains:
-        tokens, recompute, need = _fitting(plan, work, limit)
+        tokens, recompute, need, computed = _fitting(plan, work, limit)
     positions, evaluation = _evaluation(plan, shape, size, target, limit)
     seconds: tuple[float, float] | tuple[None, None] = (None, None)
     if target == here and measure:
-        seconds = _seconds(plan, work)
+        seconds = _seconds(plan, work, computed)
     return Forecast(
         target, kind, "by hand" if by_hand else "autograd", tokens, max(len(r.ids) for r in plan.train.encoded),
         recompute, need, positions, evaluation, limit, *seconds,
     )  # fmt: skip
+
+
+def allowed(plan: Plan) -> int:
+    """Bytes that a plan may take: what is free now, or what `--memory` says where that is less.
+
+    On a GPU it is all that the card has.
+    """
+    free = memory.free_memory() if memory.best_device() == "cpu" else memory.gpu_bytes()
+    return min(free, plan.memory or free)
 
 
 def _precision(asked: Literal["auto"] | memory.Precision, device: str) -> memory.Precision:
@@ -105,8 +114,13 @@ def _precision(asked: Literal["auto"] | memory.Precision, device: str) -> memory
     return memory.precision(asked, device)
 
 
-def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, dict[str, int]]:
-    """(tokens a pass, whether to compute layers again, bytes): the most tokens that fit, else what needs least."""
+def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, dict[str, int], int]:
+    """(tokens a pass, whether to compute layers again, bytes, tokens of all passes): the most tokens that fit, else
+    what needs least. A beginning that rows share is computed once."""
+
+    def computed(cut: budget.Passes) -> int:
+        return sum(length for one in cut for length, _ in one)
+
     rows = plan.train.encoded
     settings = plan.recipe.train
     tokens = settings.micro_tokens
@@ -114,14 +128,16 @@ def _fitting(plan: Plan, work: budget.Training, limit: int) -> tuple[int, bool, 
         tokens = max(tokens, settings.update_examples * max(len(row.ids) for row in rows))
     longest = max(len(row.ids) for row in rows)
     while True:
-        need = budget.training_bytes(work, passes(plan, tokens, work.by_hand))
+        cut = passes(plan, tokens, work.by_hand)
+        need = budget.training_bytes(work, cut)
         if need["total"] <= limit or tokens <= max(SMALLEST_PASS, 1):
             break
         tokens = max(tokens // 2, SMALLEST_PASS)
     if need["total"] <= limit:
-        return tokens, False, need
+        return tokens, False, need, computed(cut)
     tokens = min(settings.micro_tokens, longest)
-    return tokens, True, budget.training_bytes(work, passes(plan, tokens, work.by_hand), recompute=True)
+    cut = passes(plan, tokens, work.by_hand)
+    return tokens, True, budget.training_bytes(work, cut, recompute=True), computed(cut)
 
 
 def passes(plan: Plan, tokens: int, by_hand: bool) -> list[list[tuple[int, int]]]:
@@ -157,11 +173,10 @@ def _evaluation(plan: Plan, shape: budget.Shape, size: int, device: str, limit: 
         positions = max(positions // 2, least)
 
 
-def _seconds(plan: Plan, work: budget.Training) -> tuple[float, float]:
-    """Seconds of training and of evaluation on this machine, from a second of measuring."""
+def _seconds(plan: Plan, work: budget.Training, tokens: int) -> tuple[float, float]:
+    """Seconds of training over so many tokens, and of evaluation, on this machine, from a second of measuring."""
     shape = work.shape
     speed = budget.calibrate(work.precision, work.device)
-    tokens = sum(len(row.ids) for row in plan.train.encoded) * plan.recipe.train.epochs
     training = budget.training_seconds(shape, speed, tokens=tokens, by_hand=work.by_hand)
     evaluation = 0.0
     kind = _precision(plan.recipe.evaluate.precision, work.device)

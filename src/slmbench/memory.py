@@ -24,6 +24,8 @@ from slmbench.core import BadInput
 
 Precision = Literal["fp32", "bf16"]
 GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container of its own limits."""
 CPU_FLAGS = (
     "avx2",
     "avx512f",
@@ -98,7 +100,7 @@ def memory_bytes() -> int:
     """The memory that this process may use: the machine's, or its container's where that is less."""
     limit = psutil.virtual_memory().total
     with contextlib.suppress(OSError, ValueError):
-        limit = min(limit, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        limit = min(limit, int((CGROUP / "memory.max").read_text()))
     return limit
 
 
@@ -110,8 +112,14 @@ def gpu_bytes() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that can be taken now without swapping."""
-    return min(psutil.virtual_memory().available, memory_bytes())
+    """Bytes that can be taken now without swapping, by the machine's count and its container's."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limit = int((CGROUP / "memory.max").read_text())
+        held = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        # Files that nobody has read for a while are given up before anything fails.
+        free = min(free, limit - int((CGROUP / "memory.current").read_text()) + int(held["inactive_file"]))
+    return max(free, 0)
 
 
 def free_disk(path: Path) -> int:

@@ -202,7 +202,7 @@ def read_lines(path: Path) -> list[Line]:
     """The samples of a run, without lines that a fall of the machine damaged; [] where there are none."""
     lines = []
     with contextlib.suppress(OSError):
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             with contextlib.suppress(ValueError):
                 line = json.loads(text)
                 if isinstance(line, dict):

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from slmbench.core import BadInput
 from slmbench.data import decoded, jsonl_objects, normalised, read_bytes, split_rows
 from slmbench.files import json_text, write_atomic
@@ -45,7 +47,7 @@ _KEYWORDS = frozenset({"$schema", "$ref", "$defs", "properties", "type", "anyOf"
 """An object with one of these is a schema, any other an example."""
 RECIPE = """\
 # A model for {name}: trained on made documents and some under other schemas{also}, tested on {tested}.
-name: {name}
+name: {quoted}
 prompt: schema
 data:
   train:
@@ -159,6 +161,7 @@ def new(
         train.append(f"data/{files[LABELLED].name}*{min(LABELLED_TIMES, max(1, LABELLED_ROWS // count))}")
     facts = {
         "name": name,
+        "quoted": yaml.safe_dump(name).splitlines()[0],  # a name may be a number, or a word of YAML's
         "train": "\n".join(f"    - {source}" for source in train),
         "test": tested,
         "also": {"halves": " and half of your own", "apart": " and your own"}.get(how, ""),
@@ -196,6 +199,7 @@ def labelled_rows(path: Path, name: str, schema: Mapping[str, Any]) -> list[dict
     else:
         found = [(f"{path}:{number}", row) for number, _, row in jsonl_objects(path, content)]
     rows: list[dict[str, Any]] = []
+    ids: dict[str, str] = {}
     for where, row in found:
         key = next((key for key in ANSWERS if row.get(key) is not None), None)
         if key is None or not isinstance(row.get("text"), str) or not row["text"].strip():
@@ -206,8 +210,11 @@ def labelled_rows(path: Path, name: str, schema: Mapping[str, Any]) -> list[dict
             raise BadInput(f"{where}: `{key}` is not JSON ({error}); correct it.") from None
         if wrong := validate(target, schema):
             raise BadInput(f"{where}: `{key}` contradicts the schema ({wrong[0]}); correct it, or the schema.")
+        id = str(row.get("id") or f"{LABELLED}-{len(rows) + 1:04d}")
+        if (first := ids.setdefault(id, where)) != where:
+            raise BadInput(f"{where}: the id {id!r} is also that of {first}; give each document its own, or none.")
         rows.append({
-            "id": str(row.get("id") or f"{LABELLED}-{len(rows) + 1:04d}"), "schema_id": name,
+            "id": id, "schema_id": name,
             "complexity": complexity(schema), "style": LABELLED, "text": row["text"],
             "target": canonical(target, schema),
         })  # fmt: skip

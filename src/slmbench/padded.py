@@ -91,7 +91,8 @@ class PaddedStep:
 
     def __init__(self, model: Any, pad: int) -> None:
         check_output_layer(model.get_base_model())
-        self.model, self.pad = fast(model), pad
+        # Dropout, and computing layers again, are for a model in training mode only; it is loaded in the other.
+        self.model, self.pad = fast(model).train(), pad
         self.device = next(model.parameters()).device
         self.recompute = False
 

@@ -14,7 +14,7 @@ from slmbench import memory, models
 from slmbench.core import BadInput, Request, SlmbenchError, find_split, source_rows, source_times
 from slmbench.evaluate import request
 from slmbench.files import json_text
-from slmbench.forecast import Forecast, check_fit, forecast, table
+from slmbench.forecast import Forecast, allowed, check_fit, forecast, table
 from slmbench.progress import say
 from slmbench.template import Encoded
 
@@ -38,8 +38,9 @@ def check_data(plan: Plan) -> None:
         [source_rows(source)[0] for source in sources if find_split(plan.task, source) is None]
         for sources in ([source_times(source)[0] for source in data.train], [test.split for test in data.tests])
     )
-    for source in (*files, *tests):
-        against = [Path(file) for file in files] if source not in files else []
+    trained = [Path(file) for file in files]
+    # A file may be trained on and tested on: then every row of it is a leak.
+    for source, against in (*((file, []) for file in files), *((file, trained) for file in tests)):
         report = check_file(Path(source), against=against, schemas=schemas)
         if report.ok:
             say(f"gate      {source}: passes")
@@ -100,8 +101,7 @@ def shown_example(row: Encoded, tokenizer: Any) -> str:
 
 def foretell(plan: Plan) -> Forecast:
     """Memory and time of the run, printed. Raises SlmbenchError where it does not fit what is free or allowed."""
-    free = memory.free_memory() if memory.best_device() == "cpu" else memory.gpu_bytes()
-    told = forecast(plan, limit=min(free, plan.memory or free))
+    told = forecast(plan, limit=allowed(plan))
     for i, line in enumerate(table(told).splitlines()):
         say(f"{'' if i else 'plan':10}{line}")
     check_fit(told, ("training", "evaluation") if plan.recipe.trains else ("evaluation",))

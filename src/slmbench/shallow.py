@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from slmbench.core import BadInput
-from slmbench.files import json_text, partial_folder, read_json, write_atomic
+from slmbench.files import json_text, partial_folder, read_json, write_atomic, write_errors
 from slmbench.weights import ANEW, BaseModel, base_model
 
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
@@ -34,7 +36,11 @@ def shallow(base: BaseModel, layers: int, folder: Path) -> BaseModel:
         raise BadInput(f"{base.name}:{layers}: {base.name} has {deep} layers: give fewer after the colon")
     place = folder / f"{base.sha256[:16]}-{layers}"
     if not _is_whole(place):
-        _write(base, layers, config, place)
+        with write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f".{place.name}.lock"):
+                if not _is_whole(place):  # else another process has written it meanwhile
+                    _write(base, layers, config, place)
     return base_model(
         place, name=f"{base.name}:{layers}", source=base.source, origin=f"first {layers} layers of {base.origin}",
         revision=base.revision, license=base.license,
@@ -62,7 +68,6 @@ def _write(base: BaseModel, layers: int, config: dict[str, Any], place: Path) ->
     config = {**config, "num_hidden_layers": layers}
     if isinstance(kinds := config.get("layer_types"), list):
         config["layer_types"] = kinds[:layers]
-    place.parent.mkdir(parents=True, exist_ok=True)
     with partial_folder(place) as partial:
         for name in _KEPT:
             if (base.folder / name).is_file():

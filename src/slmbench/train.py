@@ -356,6 +356,13 @@ class Trainer:
         return float(told[0])
 
 
+def own_device() -> str:
+    """Where this process trains: under `accelerate launch` each has a GPU of its own, and the model belongs there."""
+    from accelerate import PartialState
+
+    return str(PartialState(cpu=not torch.cuda.is_available()).device)
+
+
 def is_first_process() -> bool:
     """Whether this is the only process, or the first of several that train together (`accelerate launch`)."""
     return os.environ.get("RANK", "0") == "0"

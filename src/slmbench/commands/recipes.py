@@ -81,7 +81,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _recipe(arguments: argparse.Namespace) -> Any:
     from slmbench.config import load_recipe
 
-    recipe = load_recipe(arguments.recipe, arguments.set + ([f"name={arguments.name}"] if arguments.name else []))
+    # Quoted, for a name may look like a number or a date.
+    name = [f"name={json.dumps(arguments.name)}"] if arguments.name else []
+    recipe = load_recipe(arguments.recipe, arguments.set + name)
     if arguments.smoke:
         from slmbench.pipeline import smoke
 
