@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from slmbench import documents as module
 from slmbench.core import BadInput
-from slmbench.documents import Document, documents, parquet_rows, read_unit, units
+from slmbench.documents import Document, Piece, documents, parquet_rows, read_unit, shown, units
 
 
 def read(*sources: object, column: str | None = None) -> list[Document]:
@@ -54,6 +55,14 @@ def test_parquet(tmp_path: Path) -> None:
     found = read(tmp_path / "r.parquet")
     assert [(d.id, d.text) for d in found] == [("a", "one"), ("b", ""), ("c", "")]
     assert "has no text under 'text'" in found[1].error and "r.parquet:3: the document is empty" in found[2].error
+    texts = pa.array([b"one", b"caf\xe9", b"three"]).cast(pa.string(), safe=False)
+    broken = tmp_path / "broken.parquet"
+    parquet.write_table(pa.table({"text": texts}), broken)
+    assert read(broken) == [
+        Document(f"{broken}:1", "one"), Document(f"{broken}:2", error=f"{broken}:2: the row is not UTF-8."),
+        Document(f"{broken}:3", "three"),
+    ]  # fmt: skip
+    assert list(read_unit([Piece(str(broken), broken.stat().st_size, 1, 0, 2)], None)) == read(broken)[1:]
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "r.parquet").read_bytes()[:-9])
     with pytest.raises(BadInput, match="not a whole Parquet file"):
         read(tmp_path / "cut.parquet")
@@ -117,6 +126,37 @@ def test_a_broken_table(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(BadInput, match=said):
             read(path)
+
+
+def test_a_cell_that_is_too_long_is_its_rows_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 60)
+    path, long = tmp_path / "r.csv", "x" * 61
+    quoted = f'"{long}\n\nshe said ""no"", and\nno more"'
+    path.write_text(f'id,text\na,"one\nand"\nb,{long}\n"c",{quoted}\nd,"two, ""three"""\n{quoted},e\nf,four\n')
+    found = read(path)
+    assert [d.text for d in found] == ["one\nand", "", "", 'two, "three"', "", "four"]
+    assert [d.id for d in found] == ["a", f"{path}:4", f"{path}:5", "d", f"{path}:10", "f"]
+    assert {d.error for d in found if d.error} == {
+        f"{path}:{line}: a cell is over 60 characters long." for line in (4, 5, 10)
+    }
+    for most in (1, 4):
+        assert [d for unit in units([str(path)], None, most) for d in read_unit(unit, None)] == found
+    path.write_text(f'text\none\n"{long}\nand so on\n')
+    with pytest.raises(BadInput, match=r"r\.csv:3: this is not CSV"):
+        read(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path) -> None:
+    for name, content in ((b"a\xff.txt", "one"), (b"b\xff.csv", "text\ntwo"), (b"c\xff.jsonl", '{"text": "three"}')):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text(content)
+    found = read(tmp_path)
+    assert [d.text for d in found] == ["one", "two", "three"]
+    assert [d.id for d in found] == [
+        f"{tmp_path}/{name}" for name in ("a\ufffd.txt", "b\ufffd.csv:2", "c\ufffd.jsonl:1")
+    ]
+    assert [d for unit in units([str(tmp_path)], None, 2) for d in read_unit(unit, None)] == found
+    assert shown(Path("größe.txt")) == "größe.txt"
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 100])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slmbench import explain as module
 from slmbench.explain import pointer, sources
 
 
@@ -69,6 +70,20 @@ def test_a_long_document_is_not_searched_for_long() -> None:
     text = "word " * 100_000 + "two dozen"
     (found,) = sources({"n": 24}, {}, text)
     assert found.rule == "number_words" and found.span is None
+
+
+def test_a_search_is_bounded_and_may_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, value = "two dozen eggs of three dozen hens", {"eggs": 24, "hens": 36}
+    calls: list[None] = []
+    found = [source.span for source in sources(value, {}, text, lambda: calls.append(None))]
+    assert found == [(0, 9), (18, 29)] and len(calls) > 20
+    for steps in range(len(calls)):
+        with pytest.raises(IndexError):
+            sources(value, {}, text, ([None] * steps).pop)
+    monkeypatch.setattr(module, "MOST_WINDOWS", 30)
+    bounded = sources(value, {}, text)
+    assert [source.span for source in bounded] == [(0, 9), None]
+    assert [source.rule for source in bounded] == ["number_words", "number_words"]
 
 
 LETTERS = st.sampled_from("abAB1 .,-\n日本é")

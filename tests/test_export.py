@@ -6,16 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from slmbench import export, exported
 from slmbench.backends import native
-from slmbench.core import BadInput, Request, SlmbenchError
+from slmbench.config import Evaluation
+from slmbench.core import BadInput, Completion, Example, Request, SlmbenchError, load_task
+from slmbench.pipeline import Split
 from slmbench.smooth import STRENGTHS
+from slmbench.template import Encoded
 
 FORMS = [
     pytest.param("int8", marks=pytest.mark.skipif(native.compiled() is None, reason="no C compiler")),
@@ -62,6 +66,25 @@ def test_other_smoothing_where_the_first_loses(wide_run: Path, tmp_path: Path, m
     monkeypatch.setattr(export._Original, "compare", lambda *a: {**compare(*a), "points_lost": next(lost)})
     ((_, manifest),) = export.export(wide_run, ["onnx-int8"], tmp_path / "model")
     assert manifest["smoothing"] == STRENGTHS[1]
+
+
+def test_rows_of_two_tasks_may_have_one_id() -> None:
+    """Each is held against its own gold, whichever ends first."""
+    rows = [Example("a-1", "x", "s", {}, {"n": n}, {}) for n in range(3)]
+    encoded = [Encoded("a-1", (1, 2, 3), 2) for _ in rows]
+    split = Split(rows, encoded, 0)
+    original = object.__new__(export._Original)
+    original.plan = SimpleNamespace(  # type: ignore[assignment]
+        task=load_task("edge_json"), validation=split, recipe=SimpleNamespace(evaluate=Evaluation())
+    )
+
+    class Backwards:
+        def generate(self, requests: list[Request]) -> Iterator[Completion]:
+            for n, request in reversed(list(enumerate(requests))):
+                yield Completion(request.id, f'{{"n":{n}}}', (), "stop", 2, 1, None, 0.1, 1)
+
+    answers = original._answers("run", Backwards())  # type: ignore[arg-type]
+    assert [sample["score"]["exact"] for sample in answers] == [True, True, True]
 
 
 def test_llama_cpp_computes_the_same_model(wide_run: Path, tmp_path: Path) -> None:
@@ -125,6 +148,59 @@ def test_a_folder_without_an_adapter(tmp_path: Path, slmbench: Callable[..., Any
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     said = slmbench("export", tmp_path)
     assert said.code == 2 and "no trained adapter in it" in said.sentence
+
+
+def test_an_export_takes_the_place_of_exports_alone(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\n")
+    place = tmp_path / "model"
+    allowed = "no trained adapter in it"  # the next thing that is wrong
+
+    def refused() -> str:
+        with pytest.raises(BadInput) as caught:
+            export.export(tmp_path, ["merged"], place)
+        return str(caught.value)
+
+    place.mkdir()
+    assert allowed in refused()
+    (place / "config.json").write_text("{}")
+    assert "model: holds config.json, which no export wrote; move it elsewhere" in refused()
+    (place / "manifest.json").write_text('{"form": "merged", "files": {"config.json": {}}}')
+    assert allowed in refused()
+    (place / "notes.txt").write_text("mine")
+    assert "holds notes.txt" in refused() and (place / "notes.txt").read_text() == "mine"
+    (place / "notes.txt").unlink()
+    (place / "manifest.json").write_text('{"kind": "other", "files": {"config.json": {}}}')
+    assert "holds config.json" in refused()
+    shutil.rmtree(place)
+    place.write_text("mine")
+    assert "model: is no folder" in refused() and place.read_text() == "mine"
+
+
+def test_an_earlier_export_is_there_until_the_new_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = SimpleNamespace(validation=SimpleNamespace(examples=[None]))
+    original = SimpleNamespace(compare=lambda _: {"documents": 1, "points_lost": 0})
+    stubs = {
+        "load_recipe": None, "adapter_of": None, "make_plan": plan, "merge": ({}, {}), "_Original": original,
+        "Exported": None, "calibrate": {}, "_write": {"form": "merged", "files": {}},
+    }  # fmt: skip
+    for name, given in stubs.items():
+        monkeypatch.setattr(export, name, lambda *_, given=given, **__: given)
+    (tmp_path / "recipe.yaml").touch()
+    place = tmp_path / "model"
+    export.export(tmp_path, ["merged"], place)
+    replace = Path.replace
+
+    def killed(source: Path, target: Path) -> Path:
+        if target == place:
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        export.export(tmp_path, ["merged"], place)
+    assert len(list(tmp_path.rglob("manifest.json"))) == 1
+    export.export(tmp_path, ["merged"], place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "recipe.yaml"]
 
 
 def test_what_is_no_export_is_refused(wide_run: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:

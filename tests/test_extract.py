@@ -6,13 +6,15 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +22,10 @@ from mail_schema import SCHEMA
 
 from slmbench import extract as module
 from slmbench.backends import native
+from slmbench.backends.llama_cpp import LlamaCpp
 from slmbench.calibrate import calibration, lines
-from slmbench.core import BadInput, Example
-from slmbench.documents import Document
+from slmbench.core import BadInput, Completion, Example, Request
+from slmbench.documents import Document, documents
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor, schema_of
 from slmbench.schema import validate
@@ -256,6 +259,66 @@ def test_killed_at_any_moment_no_document_is_lost_or_done_twice(model: Path, sch
     for part in parts:
         places = [int(row["id"][1:]) for row in read(part)]
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "sub/out.csv", "../mails/out.jsonl"])
+def test_rows_do_not_lie_among_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each would be read as a document and give a row more."""
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    mails(folder, 1)
+    monkeypatch.chdir(folder)
+    loaded: Any = None  # it is said before anything is opened
+    for given in ({"out": Path(name)}, {"out": tmp_path / "out.jsonl", "review": Path(name)}):
+        asked = Asked(SCHEMA)
+        if "review" in given:
+            monkeypatch.setattr(module, "curves_of", lambda model: {})
+            asked = Asked(SCHEMA, min_confidence=0.5)
+        with pytest.raises(
+            BadInput, match=r"out\.\w+: the rows would lie among the documents of \.; give a file outside"
+        ):
+            module.extract(loaded, ["."], asked, **given)
+    assert [path.name for path in folder.iterdir()] == ["mails.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_files_whose_names_are_no_utf8_have_rows(tmp_path: Path) -> None:
+    class Sure:
+        model: Any = SimpleNamespace(identity={})
+        asked = Asked(SCHEMA)
+
+        def answers(self, *given: Any) -> Iterator[Any]:
+            yield [({"id": document.id}, False) for document in documents(*given[:2])]
+
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.txt"))
+    path.write_text("one")
+    out = tmp_path / "out.jsonl"
+    for _ in range(2):  # the second time it is seen to be done
+        assert module.to_file(Sure(), [str(path)], None, out)["documents"] == 1
+    assert read(out) == [{"id": f"{tmp_path}/a\ufffd.txt"}]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_document_that_is_too_long_is_its_rows_error_whatever_answers(batch: int) -> None:
+    """Of a backend with a loop of its own, too: it would end at such a request."""
+
+    class Own:
+        positions = LlamaCpp.positions
+
+        def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+            for request in requests:
+                assert len(request.prompt_ids) < self.positions
+                yield Completion(request.id, "{}", (), "stop", 1, 1, None, 0.1, 1)
+
+    def request(example: Example, *_: Any) -> Request:
+        return Request(example.id, (5,) * len(example.text), 4)
+
+    model: Any = SimpleNamespace(manifest={}, request=request)
+    found = [Document("a", "x"), Document("b", "x" * 4096), Document("c", "x" * 4095)]
+    rows = list(Extractor(model, Asked({"type": "object"}, batch=batch), Own()).rows(found))
+    assert [row.get("error") for row in rows] == [
+        None, "4096 tokens are over the 4095 that this model reads; cut the document.", None,
+    ]  # fmt: skip
 
 
 def test_files_of_something_else_are_left_alone(exported: Exported, tmp_path: Path) -> None:

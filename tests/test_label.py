@@ -14,7 +14,7 @@ from rich.console import Console
 from slmbench.backends import native
 from slmbench.core import BadInput
 from slmbench.data import read_examples
-from slmbench.documents import Document
+from slmbench.documents import Document, documents
 from slmbench.exported import load_exported
 from slmbench.extract import Asked, Extractor
 from slmbench.label import label
@@ -70,6 +70,24 @@ def test_a_sitting_and_the_next(extractor: Extractor, tmp_path: Path, monkeypatc
     assert again == {"labelled": 3, "corrected": 0, "skipped": 0}
     examples = read_examples(out, schemas={"mail": SCHEMA})
     assert [e.id for e in examples] == ["m0", "m1", "m2", "m3", "m4"] and examples[0].target == {"kind": other}
+
+
+def test_its_own_rows_are_no_documents(tmp_path: Path) -> None:
+    """Where they lie in the folder that is read, behind the documents."""
+
+    class Sure:
+        asked = Asked(SCHEMA)
+
+        def rows(self, found: list[Document]) -> list[Any]:
+            return [{"id": document.id, "json": {"kind": "order"}} for document in found]
+
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"an order, {name}")
+    out, console = tmp_path / "labelled.jsonl", Console(file=io.StringIO())
+    found = documents([str(tmp_path)])
+    out.touch()
+    counts = label(Sure(), found, "mail", out, console, lambda: "\n")  # type: ignore[arg-type]
+    assert counts["labelled"] == 2 and len(out.read_text().splitlines()) == 2
 
 
 def test_what_ends_it(extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from slmbench.core import BadInput
 from slmbench.schema import (
     branch_of,
     canonical,
+    check_extractable,
     check_schema,
     complexity,
     first_json,
@@ -21,6 +24,7 @@ from slmbench.schema import (
     leaves,
     load_schemas,
     properties_of,
+    resolve,
     same,
     strict_loads,
     validate,
@@ -183,13 +187,44 @@ def test_violations_name_their_place() -> None:
         ({"properties": {"a": {"$ref": "other.json"}}}, "points outside the file"),
         ({"properties": {"a": {"dependentSchemas": {"b": {"$ref": "#"}}}}}, "leads back to itself"),
         ({"properties": {"a": {"propertyNames": {"$ref": "#/none"}}}}, "leads nowhere"),
-        ({"properties": {"a": {"type": "string", "pattern": "("}}}, "at properties/a/pattern: '\\(' is not a 'regex'"),
-        ({"patternProperties": {"[": {}}}, "at patternProperties: '\\[' is not a 'regex'"),
+        ({"properties": {"a": {"pattern": "("}}}, "the pattern '\\(' is no regular expression .*; correct it"),
+        ({"patternProperties": {"[": {}}}, "the pattern '\\[' is no regular expression"),
+        ({"properties": {"a": {"pattern": "a{4294967295}"}}}, "is no regular expression .*repetition number"),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {"pattern": "(" * 5000}}},
+            "is no regular expression .*nested too deeply",
+        ),
+        (
+            functools.reduce(lambda inner, _: {"allOf": [inner]}, range(99), {}),
+            "the schema is nested too deeply; flatten",
+        ),
+        ({"$ref": "#/x", "x": {"properties": 3}}, "ref '#/x': not a JSON Schema, at properties: 3"),
     ],
 )
 def test_what_is_no_schema_for_an_object(schema: Any, sentence: str) -> None:
     with pytest.raises(BadInput, match=f"^here: .*{sentence}"):
         check_schema(schema, "here")
+
+
+def test_patterns_of_a_stranger_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(pattern: str, *_: Any) -> None:
+        raise AssertionError(pattern)
+
+    schema = {"properties": {"a": {"pattern": "(?i)[a-z]"}}, "patternProperties": {"^b": {}}}
+    check_schema(schema, "here", patterns=False)
+    monkeypatch.setattr(re, "compile", never)
+    check_extractable(schema, "here", patterns=False)
+
+
+def test_what_stands_beside_a_reference_adds_to_it() -> None:
+    schema = {
+        "$ref": "#/$defs/a", "properties": {"b": {}, "y": {"const": 1}}, "required": ["b"], "title": "here",
+        "$defs": {"a": {"properties": {"y": {}, "x": {}}, "required": ["x", "b"], "title": "there"}},
+    }  # fmt: skip
+    found = resolve(schema, schema)
+    assert list(found["properties"].items()) == [("y", {"const": 1}), ("x", {}), ("b", {})]
+    assert found["required"] == ["x", "b"] and found["title"] == "here"
+    assert canonical({"b": 1, "x": 2, "y": 1}, schema) == '{"y":1,"x":2,"b":1}'
 
 
 def test_a_definition_may_be_used_twice() -> None:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -29,13 +30,13 @@ import uvicorn
 
 from slmbench import serve as module
 from slmbench.backends import native
-from slmbench.core import BadInput, Example
+from slmbench.core import BadInput, Completion, Example
 from slmbench.decode.loop import Decoder, Part
 from slmbench.documents import Document
 from slmbench.exported import Exported, load_exported
 from slmbench.extract import Asked, Extractor
 from slmbench.schema import validate
-from slmbench.serving import page, pool, protocol
+from slmbench.serving import answers, asked, page, pool, protocol
 from slmbench.serving.app import make_app
 from slmbench.serving.limits import Limits, Refused
 from slmbench.serving.pool import Pool, Watched
@@ -635,6 +636,78 @@ def test_parts_of_schemas() -> None:
     assert without_patterns(schema)["properties"]["pattern"] == {"type": "string"}
     with pytest.raises(Refused):
         checked([], "schema", Limits())
+
+
+EVIL = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"properties": {"a": {"pattern": "x" * 1001}}}, "a pattern has 1,001 characters, over 1,000; give a smaller"),
+        ({"properties": {"default": {"patternProperties": {"x" * 1001: True}}}}, "a pattern has 1,001 characters"),
+        ({"properties": {"a": {"$ref": "#/properties/b/default"}, "b": {"default": EVIL}}}, "leads into values"),
+        ({"properties": {"a": {"$ref": "#/$defs/b/enum/0"}}, "$defs": {"b": {"enum": [EVIL]}}}, "leads"),
+        ({"properties": {"a": {"$ref": "#/%64efault"}}, "default": EVIL, "%64efault": {}}, "leads into values"),
+        ({"properties": {"a": {"$dynamicRef": "#/default"}}, "default": EVIL}, "$dynamicRef is not followed"),
+    ],
+)
+def test_no_pattern_is_hidden_from_the_bounds(schema: Any, said: str) -> None:
+    with pytest.raises(Refused) as caught:
+        checked({"type": "object", **schema}, "schema", Limits())
+    assert caught.value.status == 400 and said in caught.value.message
+
+
+def test_what_answers_are_validated_by_has_no_pattern() -> None:
+    """Nor another dialect, in which a keyword that says nothing here may hold a schema."""
+    named = {"default": {"$ref": "#/$defs/enum"}, "old": {"$schema": "http://json-schema.org/draft-07/schema#", **EVIL}}
+    schema = {"type": "object", "properties": named, "$defs": {"enum": EVIL}}
+    assert checked(schema, "schema", Limits()) is schema
+    plain = without_patterns(schema)
+    assert "pattern" not in json.dumps(plain) and "draft-07" not in json.dumps(plain)
+    assert validate({"default": {"x": "a" * 60 + "!"}, "old": {"x": 1}}, plain) == ["old/x: 1 is not of type 'string'"]
+
+
+def test_tools_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"a": {"$ref": "#/$defs/flag"}, "b": {"$ref": "#/$defs/flag"}}
+    parameters = {"type": "object", "properties": flags, "$defs": {"flag": {"enum": [True] * 10}}}
+    tools = [{"type": "function", "function": {"name": f"t{i}", "parameters": parameters}} for i in range(128)]
+    written: list[Any] = []
+    monkeypatch.setattr(asked, "inlined", lambda schema, root: written.append(schema) or inlined(schema, root))
+
+    def tell(count: int) -> Any:
+        served = asked.Served("m", None, Limits(schema_parts=200))
+        return served.chat(json.dumps(chat(tools=tools[:count])).encode())
+
+    assert tell(2).calls
+    with pytest.raises(Refused) as caught:
+        tell(128)
+    assert caught.value.message.startswith("tools: with their references followed they have over 200 parts together;")
+    assert len(written) < 10
+
+
+def test_a_long_text_is_many_parts() -> None:
+    """What is referred to a thousand times stands in the prompt as often."""
+    schema = {
+        "type": "object", "properties": {f"a{i}": {"$ref": "#/$defs/b"} for i in range(1000)},
+        "$defs": {"b": {"enum": ["x" * 30_000]}},
+    }  # fmt: skip
+    with pytest.raises(Refused) as caught:
+        checked(schema, "schema", Limits())
+    assert "with its references followed it has" in caught.value.message
+
+
+def test_sources_are_not_looked_for_once_nobody_waits() -> None:
+    model: Any = SimpleNamespace(manifest={})
+    worker = pool.Worker(model)
+    worker.job = pool.Job(lambda worker: iter(()), print)
+    wanted = asked.Wanted(TEXT, SCHEMA, 10, row=True, explain=True)
+    completion = Completion("a", '{"kind":"order","urgent":true}', (), "stop", 1, 1, None, 0.1, 1)
+    answered = answers._whole(model, wanted, worker, completion)
+    assert answered.row is not None and len(answered.row["values"]) == 2
+    worker.job.unwanted.set()
+    with pytest.raises(pool.Stopped):
+        answers._whole(model, wanted, worker, completion)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import importlib
 import itertools
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,11 @@ def files_of(path: Path) -> list[Path]:
     if not path.exists():
         raise BadInput(f"{path}: there is no such file or folder; check the path.")
     return [path]
+
+
+def shown(path: Path) -> str:
+    """A path as text that can be written: bytes of a name that are no UTF-8 are U+FFFD each."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def units(sources: Sequence[str], column: str | None, most: int, skip: int = 0) -> Iterator[list[Piece]]:
@@ -159,11 +165,11 @@ def _file(path: Path, column: str | None, at: int = 0, line: int = 1) -> Iterato
             with path.open("rb") as handle:
                 if kind in _LINES:
                     handle.seek(at)
-                    yield from _rows(str(path), handle, column, behind=line - 1)
+                    yield from _rows(shown(path), handle, column, behind=line - 1)
                 elif kind in _TABLES:
                     yield from _table(path, handle, column, at, line)
                 else:
-                    yield _whole(str(path), handle)
+                    yield _whole(shown(path), handle)
 
 
 def _standard_input(column: str | None) -> Iterator[Document]:
@@ -257,45 +263,69 @@ def _of_row(where: str, name: Any, text: Any, column: str) -> Document:
 
 
 class _Row(NamedTuple):
-    """Cells, the lines they stand in, and whether those are UTF-8."""
+    """Cells, the lines they stand in, and what is wrong with them: then there may be none."""
 
     first: int
     last: int
     cells: list[str]
-    whole: bool
+    error: str = ""
+
+
+class _TableLines:
+    """The lines of a file behind line `number` as texts, and what is known of those since `begin`."""
+
+    def __init__(self, handle: IO[bytes], number: int) -> None:
+        self.handle, self.number = handle, number
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a row."""
+        self.broken = self.quoted = False
+
+    def __iter__(self) -> _TableLines:
+        return self
+
+    def __next__(self) -> str:
+        line = self.handle.readline()
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.quoted ^= line.count(b'"') % 2 == 1  # within a cell two of them stand for one
+        try:
+            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            self.broken = True
+            return line.decode("utf-8", "replace")
+
+    def end(self) -> bool:
+        """Pass over what is left of a row; False where it has no end."""
+        while self.quoted:
+            if next(self, None) is None:
+                return False
+        return True
 
 
 def _cells(path: Path, handle: IO[bytes], behind: int = 0) -> Iterator[_Row]:
     """The rows of a CSV or TSV file behind line `behind` that are not blank. Raises BadInput for what is no CSV."""
-    broken: set[int] = set()
-
-    def texts() -> Iterator[str]:
-        for number in itertools.count(behind + 1):
-            line = handle.readline()
-            if not line:
-                return
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                broken.add(number)
-                yield line.decode("utf-8", "replace")
-
-    reader = csv.reader(texts(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    lines = _TableLines(handle, behind)
+    reader = csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
     while True:
-        first = behind + reader.line_num + 1
+        first, wrong = lines.number + 1, ""
+        lines.begin()
         usual = csv.field_size_limit(MOST_BYTES)  # the process's: others' files keep theirs
         try:
             cells = next(reader, None)
         except csv.Error as error:
             # Behind a quote that is out of place it cannot be said where a row begins.
-            raise BadInput(f"{path}:{first}: this is not CSV ({error}); mend the row.") from None
+            if not str(error).startswith("field larger") or not lines.end():
+                raise BadInput(f"{path}:{first}: this is not CSV ({error}); mend the row.") from None
+            cells, wrong = [], f"a cell is over {MOST_BYTES:,} characters long"
         finally:
             csv.field_size_limit(usual)
         if cells is None:
             return
-        last = behind + reader.line_num
-        if cells:
-            yield _Row(first, last, cells, broken.isdisjoint(range(first, last + 1)))
+        if cells or wrong:
+            yield _Row(first, lines.number, cells, "the row is not UTF-8" if lines.broken else wrong)
 
 
 def _header(path: Path, rows: Iterator[_Row], column: str | None) -> tuple[list[str], int, int]:
@@ -308,16 +338,17 @@ def _header(path: Path, rows: Iterator[_Row], column: str | None) -> tuple[list[
 
 
 def _table(path: Path, handle: IO[bytes], column: str | None, at: int = 0, line: int = 1) -> Iterator[Document]:
-    """A CSV or TSV file with a header. A row that is not UTF-8 is told of; so is one of too many or too few cells."""
+    """A CSV or TSV file with a header. A row that is not UTF-8 is told of; so is one of too many, too few or too long
+    cells."""
     rows = _cells(path, handle)
     header, chosen, _ = _header(path, rows, column)
     if at:
         handle.seek(at)
         rows = _cells(path, handle, line - 1)
     for row in rows:
-        where = f"{path}:{row.first}"
-        if not row.whole:
-            yield Document(where, error=f"{where}: the row is not UTF-8.")
+        where = f"{shown(path)}:{row.first}"
+        if row.error:
+            yield Document(where, error=f"{where}: {row.error}.")
         elif len(row.cells) != len(header):
             yield Document(where, error=f"{where}: {len(row.cells)} cells under {len(header)} columns.")
         else:
@@ -370,10 +401,27 @@ def _parquet(path: Path, column: str | None, at: int = 0) -> Iterator[Document]:
         if number + len(batch) <= at:  # of the same group, and before the documents asked for
             number += len(batch)
             continue
-        for row in batch.to_pylist():
+        for row in _values(batch):
             number += 1
-            if number > at:
-                yield _of_row(f"{path}:{number}", row.get("id"), row[found], found)
+            where = f"{shown(path)}:{number}"
+            if number > at and row is None:
+                yield Document(where, error=f"{where}: the row is not UTF-8.")
+            elif number > at and row is not None:
+                yield _of_row(where, row.get("id"), row[found], found)
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows of a batch; None for one whose text is not UTF-8, which a writer may have put there unchecked."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        for i in range(len(batch)):
+            try:
+                yield batch.slice(i, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None
+    else:
+        yield from rows
 
 
 def parquet_library() -> Any:

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from slmbench.schema import leaves, words_of
@@ -26,12 +25,15 @@ LONGEST_STATEMENT = LONGEST + 1
 """Words of a sentence that says yes or no, at most: those of a description, and a "not"."""
 MOST_WORDS = 4000
 """Of documents longer than this only what stands there as it is, is looked for."""
+MOST_WINDOWS = 100_000
+"""Runs of words that are looked at for one answer; values that would need more have no characters."""
 LABEL_REACH = 48
 """Characters before a value in which its label is looked for."""
 _WITHOUT_DIGITS = frozenset({"number_words", "boolean_words", "enum_spelling", "empty_list"})
 _EDGES = ".,;:!?()[]{}<>\"'`*_|="
 Span = tuple[int, int]
 Path = tuple[str | int, ...]
+Check = Callable[[], None]
 Follows = Callable[[str], str | None]
 """The rule by which a leaf follows from a text, None where it does not."""
 
@@ -47,19 +49,23 @@ class Source:
     span: Span | None
 
 
-def sources(value: Any, schema: Mapping[str, Any], text: str) -> list[Source]:
-    """The source of every leaf of an answer, in the answer's order."""
+def sources(value: Any, schema: Mapping[str, Any], text: str, check: Check = lambda: None) -> list[Source]:
+    """The source of every leaf of an answer, in the answer's order.
+
+    This may take seconds; `check` is called all the while, and what it raises ends it.
+    """
     taken: list[Span] = []
     found = []
+    left = iter(range(MOST_WINDOWS))
     for path, leaf in leaves(value):
         field = field_schema(schema, path)
-        follows = partial(derive, leaf, field_schema=field, key=last_key(path))
+        follows = _follows(leaf, field, last_key(path), check)
         rule = follows(text)
         span = None
         if rule is not None:
-            span = _chosen(list(_candidates(leaf, rule, follows, text)), path, text, taken)
+            span = _chosen(list(_candidates(leaf, rule, follows, text, left)), path, text, taken, check)
         elif isinstance(leaf, str) and leaf.strip() and "enum" not in field and "const" not in field:
-            span = _chosen(list(_copies(leaf, text, re.IGNORECASE)), path, text, taken)
+            span = _chosen(list(_copies(leaf, text, re.IGNORECASE)), path, text, taken, check)
             rule = "verbatim" if span else None
         if span:
             taken.append(span)
@@ -76,11 +82,19 @@ def pointer(path: Path) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _candidates(value: Any, rule: str, follows: Follows, text: str) -> Iterator[Span]:
+def _follows(leaf: Any, field: Mapping[str, Any], key: str, check: Check) -> Follows:
+    def follows(text: str) -> str | None:
+        check()
+        return derive(leaf, text, field, key)
+
+    return follows
+
+
+def _candidates(value: Any, rule: str, follows: Follows, text: str, left: Iterator[int]) -> Iterator[Span]:
     if rule == "verbatim":
         yield from _copies(value if isinstance(value, str) else json.dumps(value), text)
     elif rule != "empty_list":
-        yield from _windows(rule, follows, text)
+        yield from _windows(rule, follows, text, left)
 
 
 def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
@@ -96,8 +110,9 @@ def _copies(value: str, text: str, flags: int = 0) -> Iterator[Span]:
     yield from spans or [match.span() for match in re.finditer(pattern, text, flags)]
 
 
-def _windows(rule: str, follows: Follows, text: str) -> Iterator[Span]:
-    """The smallest runs of words from which the rule leads to the value."""
+def _windows(rule: str, follows: Follows, text: str, left: Iterator[int]) -> Iterator[Span]:
+    """The smallest runs of words from which the rule leads to the value; none where no more of them may be looked at
+    (`left`) before all are."""
     longest = LONGEST_STATEMENT if rule == "boolean_words" else LONGEST_WINDOW
     words = [match.span() for match in re.finditer(r"\S+", text)]
     if len(words) > MOST_WORDS:
@@ -109,6 +124,8 @@ def _windows(rule: str, follows: Follows, text: str) -> Iterator[Span]:
             window = text[begin:end]
             if rule not in _WITHOUT_DIGITS and not any(map(str.isdigit, window)):
                 continue
+            if next(left, None) is None:
+                return
             if follows(window) == rule:
                 ends[end] = (begin, end)  # a later beginning with the same end is the smaller window
                 break
@@ -125,7 +142,7 @@ def _trimmed(rule: str, follows: Follows, text: str, begin: int, end: int) -> Sp
     return begin, end
 
 
-def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span]) -> Span | None:
+def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span], check: Check) -> Span | None:
     """The likeliest of several places: free, with the label before it, behind what was read last."""
     if not spans:
         return None
@@ -133,6 +150,7 @@ def _chosen(spans: Sequence[Span], path: Path, text: str, taken: Sequence[Span])
     words = [word for word in words_of(last_key(path)) if len(word) > 1]
 
     def rank(span: Span) -> tuple[bool, int, bool, int]:
+        check()
         overlaps = any(span[0] < end and begin < span[1] for begin, end in taken)
         before = text[max(0, span[0] - LABEL_REACH) : span[0]].lower()
         named = sum(word in before for word in words)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,9 +21,10 @@ from slmbench.config import load_recipe
 from slmbench.core import BadInput, Example, SlmbenchError
 from slmbench.evaluate import evaluate, request, spread
 from slmbench.exported import MANIFEST, Exported
-from slmbench.files import file_sha256, json_text, read_json, write_atomic
+from slmbench.files import file_sha256, json_text, partial_folder, read_json, write_atomic
+from slmbench.finished import rewrite_report
 from slmbench.metrics import Sample
-from slmbench.pipeline import Plan, adapter_of, make_plan, rewrite_report
+from slmbench.pipeline import Plan, adapter_of, make_plan
 from slmbench.progress import say
 from slmbench.publish import samples_path
 from slmbench.smooth import STRENGTHS, largest_inputs, smoothed
@@ -44,15 +44,19 @@ MOST_POINTS_LOST = 0.5
 def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
     """Write the model of a finished run's folder in some forms; returns the new folders and their manifests.
 
-    That of a run that trained nothing is its base. Raises BadInput where another has no adapter, and SlmbenchError
-    where an export answers worse than the run, however its outliers are smoothed; what was written before stays.
+    That of a run that trained nothing is its base. Raises BadInput where another has no adapter, or a folder holds what
+    no export wrote, and SlmbenchError where an export answers worse than the run, however its outliers are smoothed;
+    what was written before stays.
     """
     if not (run / "recipe.yaml").is_file():
         raise BadInput(f"{run}: no recipe.yaml in it; give the folder of a finished run.")
-    recipe = load_recipe(run / "recipe.yaml")
-    adapter = adapter_of(run, recipe)
     if out is not None and len(wanted) > 1:
         raise BadInput(f"--out {out}: one folder for {len(wanted)} forms; give one form, or leave --out away.")
+    folders = {to: out or run / "export" / to for to in wanted}
+    for folder in folders.values():
+        _check_place(folder)
+    recipe = load_recipe(run / "recipe.yaml")
+    adapter = adapter_of(run, recipe)
     # The plan's own run is not this one: an older version may have written it, and nothing is to be added to it.
     with tempfile.TemporaryDirectory(prefix="slmbench-") as scratch:
         plan = make_plan(recipe, Path(scratch))
@@ -61,17 +65,14 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
     merged, seen = merge(plan, adapter, calibrate=any(forms.FORMS[to].rounded for to in wanted))
     original: _Original | None = None
     done = []
-    for to in wanted:
+    for to, folder in folders.items():
         say(f"export    {run.name} to {to}: {forms.FORMS[to].says}")
-        folder = out or run / "export" / to
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
-        ) as partial:
+        with partial_folder(folder) as partial:
             for strength in STRENGTHS if forms.FORMS[to].rounded else (None,):
-                manifest = _write(plan, adapter, to, merged, seen, strength, Path(partial))
+                manifest = _write(plan, adapter, to, merged, seen, strength, partial)
                 original = original or _Original(plan, adapter)
-                checked = manifest["checked"] = original.compare(Exported(Path(partial), manifest))
+                checked = manifest["checked"] = original.compare(Exported(partial, manifest))
                 say(f"export    {json.dumps({'smoothing': strength, **checked})}")
                 allowed = allowed_points(checked["documents"])
                 if checked["points_lost"] <= allowed:
@@ -82,12 +83,29 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
                     f" exactly, the run {checked['exact']['run']}: {checked['points_lost']:.1f} points lost, over"
                     f" {allowed}; take another form."
                 )
-            manifest |= calibrate(Exported(Path(partial), manifest), plan.validation.examples)
-            _publish(Path(partial), manifest, folder)
+            manifest |= calibrate(Exported(partial, manifest), plan.validation.examples)
+            write_atomic(partial / MANIFEST, json_text(manifest))
+            for path in partial.iterdir():
+                path.chmod(0o644)
         done.append((folder, manifest))
     if out is None and samples_path(run / "record.json").is_file():
         rewrite_report(run)
     return done
+
+
+def _check_place(folder: Path) -> None:
+    """Raise BadInput where a folder holds anything that no export wrote: a new one takes the place of all of it."""
+    another = "move it elsewhere, or give another folder with --out"
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: is no folder; {another}.")
+    there = {path.name for path in folder.iterdir()}
+    manifest = read_json(folder / MANIFEST, another) if MANIFEST in there else {}
+    listed = manifest.get("files")
+    ours = {MANIFEST, *listed} if "form" in manifest and isinstance(listed, dict) else set()
+    if others := sorted(there - ours):
+        raise BadInput(f"{folder}: holds {others[0]}, which no export wrote; {another}.")
 
 
 def allowed_points(documents: int) -> float:
@@ -108,17 +126,6 @@ def _write(
     except ValueError as error:
         raise BadInput(f"{plan.recipe.name}: {error}, so it cannot be written as {to}; take another form.") from None
     return {**_manifest(plan, adapter, to, folder), "smoothing": strength}
-
-
-def _publish(partial: Path, manifest: dict[str, Any], folder: Path) -> None:
-    """Put a whole export where it belongs, in place of one that was there."""
-    write_atomic(partial / MANIFEST, json_text(manifest))
-    partial.chmod(0o755)
-    for path in partial.iterdir():
-        path.chmod(0o644)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
 
 
 def merge(
@@ -188,10 +195,13 @@ class _Original:
 
     def _answers(self, kind: str, backend: Backend) -> list[Sample]:
         plan = self.plan
+        # By their places: two tasks of one recipe may have rows of the same id.
+        examples = [replace(example, id=str(i)) for i, example in enumerate(plan.validation.examples)]
+        encoded = [replace(row, id=str(i)) for i, row in enumerate(plan.validation.encoded)]
         with tempfile.TemporaryDirectory() as name:
             return evaluate(
-                plan.task, backend, plan.validation.examples, plan.validation.encoded, plan.recipe.evaluate,
-                Path(name) / "samples.jsonl", f"check {kind}",
+                plan.task, backend, examples, encoded, plan.recipe.evaluate, Path(name) / "samples.jsonl",
+                f"check {kind}",
             )  # fmt: skip
 
     def compare(self, exported: Exported) -> dict[str, Any]:

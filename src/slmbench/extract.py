@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Protocol
 from slmbench.confidence import curves_of, leaf_likelihoods
 from slmbench.core import MOST_TOKENS, Backend, BadInput, Completion, Example, Model, Request
 from slmbench.decode.loop import Decoder
-from slmbench.documents import STDIN, Document, documents, files_of, parquet_library, parquet_rows
+from slmbench.documents import STDIN, Document, documents, files_of, parquet_library, parquet_rows, shown
 from slmbench.explain import pointer, sources
 from slmbench.files import (
     Appender,
@@ -85,9 +85,11 @@ Opener = Callable[[Model, Asked], Engine]
 class Extractor:
     """A loaded model that turns documents into rows under one schema, one after the other."""
 
-    def __init__(self, model: Model, asked: Asked, backend: Backend | None = None) -> None:
-        """`backend` is one of the model that has been loaded already."""
-        self.model, self.asked = model, asked
+    def __init__(
+        self, model: Model, asked: Asked, backend: Backend | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`backend` is one of the model that has been loaded already; `check` is that of `explain.sources`."""
+        self.model, self.asked, self.check = model, asked, check
         self.backend = backend or model.backend(asked.threads, batch=asked.batch)
         curves = curves_of(model) if model.manifest.get("confidence") else {}
         self.leaf, self.whole = curves.get("leaf"), curves.get("document")
@@ -153,7 +155,7 @@ class Extractor:
             request = self.model.request(example, MOST_TOKENS, self.asked.constraint, self.asked.likelihoods)
         except BadInput as error:
             return Row(id=document.id, error=str(error))
-        room = self.backend.engine.positions if isinstance(self.backend, Decoder) else math.inf
+        room = getattr(self.backend, "positions", math.inf)  # a server's model says nothing of it
         if len(request.prompt_ids) >= room:
             said = f"{len(request.prompt_ids)} tokens are over the {room - 1} that this model reads; cut the document."
             return Row(id=document.id, error=said)
@@ -197,7 +199,7 @@ class Extractor:
                 "span": source.span,
                 "confidence": round(self.leaf(likely[source.path]), 4) if self.leaf and source.path in likely else None,
             }
-            for source in sources(value, self.asked.schema, document.text)
+            for source in sources(value, self.asked.schema, document.text, self.check)
         ]
 
 
@@ -235,14 +237,23 @@ def extract(
         curves_of(model)
     if review and not out:
         raise BadInput("--review needs --out: the other rows need a file as well.")
-    for path in (out, review):
-        if path and str(path.resolve()) in {str(Path(source).resolve()) for source in inputs}:
-            raise BadInput(f"{path}: the rows would be written over the documents; give another file.")
     for source in inputs:  # before the model is loaded
         if source != STDIN:
             files_of(Path(source))
+            for path in (out, review):
+                _check_apart(path, Path(source))
     opened = engine(model, asked)
     return to_file(opened, inputs, column, out, review) if out else to_stream(opened, inputs, column)
+
+
+def _check_apart(path: Path | None, source: Path) -> None:
+    """Raise BadInput where rows would be written over documents, or be read as some of them, which has no end."""
+    if path is None:
+        return
+    if path.resolve() == source.resolve():
+        raise BadInput(f"{path}: the rows would be written over the documents; give another file.")
+    if path.resolve().is_relative_to(source.resolve()):
+        raise BadInput(f"{path}: the rows would lie among the documents of {source}; give a file outside of it.")
 
 
 def to_stream(engine: Engine, inputs: Sequence[str], column: str | None) -> dict[str, int]:
@@ -343,11 +354,11 @@ def _count(inputs: Sequence[str]) -> int:
 def _made_of(engine: Engine, inputs: Sequence[str], column: str | None, review: Path | None) -> Row:
     """What decides the rows: with anything else, they are others."""
     asked = engine.asked
-    files = [[str(path), path.stat().st_size] for source in inputs for path in files_of(Path(source))]
+    files = [[shown(path), path.stat().st_size] for source in inputs for path in files_of(Path(source))]
     return {
         "documents": files, "column": column, "model": engine.model.identity, "schema": asked.schema,
         "constraint": asked.constraint, "explain": asked.explain, "min_confidence": asked.min_confidence,
-        "review": str(review) if review else None,
+        "review": shown(review) if review else None,
     }  # fmt: skip
 
 

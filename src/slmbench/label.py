@@ -64,6 +64,7 @@ def label(
                 value = edited(value, schema, console, ask)
                 counts["corrected"] += value != row.get("json")
             rows.append(labelled_row(document, value, schema, schema_id))
+            done.add(document.id)  # the rows may lie in a folder of documents, and be read as some
             counts["labelled"] += 1
     return counts
 

@@ -202,12 +202,22 @@ def grounding(schema: Mapping[str, Any]) -> Any:
 def resolve(schema: Mapping[str, Any] | bool, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """`schema` with a local `$ref` at its top followed; `root` is the document that the reference points into."""
     while isinstance(schema, Mapping) and "$ref" in schema:
-        target = _target(schema["$ref"], root)
-        schema = {**(target if isinstance(target, Mapping) else {}), **{k: v for k, v in schema.items() if k != "$ref"}}
+        target = target_of(schema["$ref"], root)
+        schema = _beside(target if isinstance(target, Mapping) else {}, schema)
     return schema if isinstance(schema, Mapping) else {}
 
 
-def _target(ref: str, root: Mapping[str, Any]) -> Any:
+def _beside(target: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reference leads to, and what stands beside the reference; both say what an object has."""
+    both = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "properties" in target and "properties" in schema:
+        both["properties"] = {**target["properties"], **schema["properties"]}
+    if "required" in target and "required" in schema:
+        both["required"] = list(dict.fromkeys([*target["required"], *schema["required"]]))
+    return both
+
+
+def target_of(ref: str, root: Mapping[str, Any]) -> Any:
     """What a local JSON pointer such as `#/$defs/address` points at."""
     target: Any = root
     for part in ref.removeprefix("#").strip("/").split("/"):
@@ -230,26 +240,40 @@ def _children(schema: Mapping[str, Any]) -> Iterator[Any]:
             yield schema[keyword]
 
 
-def check_schema(schema: Any, where: str) -> None:
+def check_schema(schema: Any, where: str, *, patterns: bool = True) -> None:
     """Raise BadInput unless `schema` is a JSON Schema of an object or an array, with local, resolvable, loop-free
-    references."""
-    import jsonschema
+    references.
 
+    Without `patterns` its regular expressions are not looked at: Python's compiler may take minutes over a stranger's.
+    """
     if not isinstance(schema, dict):
         raise BadInput(f"{where}: a JSON Schema must be an object, this is {type(schema).__name__}; give an object.")
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        place = "/".join(map(str, error.absolute_path)) or "the top"
-        raise BadInput(f"{where}: not a JSON Schema, at {place}: {error.message[:200]}; correct it.") from None
-    _follow(schema, schema, where, ())
+    _check_keywords(schema, where)
+    _follow(schema, schema, where, (), patterns)
     if (kind := resolve(schema, schema).get("type", "object")) not in ("object", "array"):
         raise BadInput(f"{where}: the schema's type is {kind!r}; slmbench extracts objects and arrays.")
 
 
-def _follow(schema: Any, root: Mapping[str, Any], where: str, trail: tuple[str, ...]) -> None:
+def _check_keywords(schema: Any, where: str) -> None:
+    """Raise BadInput for keywords that hold what they may not."""
+    import jsonschema
+
+    try:
+        # By itself it would assert formats too, `regex` among them, which compiles: that is for `_check_pattern`.
+        jsonschema.Draft202012Validator.check_schema(schema, jsonschema.FormatChecker(formats=()))
+    except jsonschema.SchemaError as error:
+        place = "/".join(map(str, error.absolute_path)) or "the top"
+        raise BadInput(f"{where}: not a JSON Schema, at {place}: {error.message[:200]}; correct it.") from None
+    except RecursionError:
+        raise BadInput(f"{where}: the schema is nested too deeply; flatten it.") from None
+
+
+def _follow(schema: Any, root: Mapping[str, Any], where: str, trail: tuple[str, ...], patterns: bool) -> None:
     if not isinstance(schema, dict):
         return
+    if patterns:
+        for pattern in patterns_of(schema):
+            _check_pattern(pattern, where)
     if len(trail) > MAX_DEPTH:
         raise BadInput(f"{where}: the schema is nested over {MAX_DEPTH} levels; flatten it.")
     ref = schema.get("$ref")
@@ -259,12 +283,29 @@ def _follow(schema: Any, root: Mapping[str, Any], where: str, trail: tuple[str, 
         if ref in trail:
             raise BadInput(f"{where}: $ref {ref!r} leads back to itself; a recursive schema has no largest document.")
         try:
-            target = _target(ref, root)
+            target = target_of(ref, root)
         except (KeyError, TypeError, IndexError):
             raise BadInput(f"{where}: $ref {ref!r} leads nowhere; define it under $defs.") from None
-        _follow(target, root, where, (*trail, ref))
+        if not re.fullmatch(r"#/(?:\$defs|definitions)/[^/]+", ref):  # those were looked at with the whole
+            _check_keywords(target, f"{where}: $ref {ref!r}")
+        _follow(target, root, where, (*trail, ref), patterns)
     for child in _children(schema):
-        _follow(child, root, where, (*trail, ""))
+        _follow(child, root, where, (*trail, ""), patterns)
+
+
+def patterns_of(schema: Mapping[str, Any]) -> list[str]:
+    """The regular expressions of a schema, those of its subschemas left out."""
+    own, named = schema.get("pattern"), schema.get("patternProperties")
+    return [*([own] if isinstance(own, str) else []), *(named if isinstance(named, dict) else ())]
+
+
+def _check_pattern(pattern: str, where: str) -> None:
+    """Raise BadInput for what Python, which validates answers, does not compile."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise BadInput(f"{where}: the pattern {pattern[:80]!r} is no regular expression ({why}); correct it.") from None
 
 
 def load_schemas(folder: Path) -> dict[str, dict[str, Any]]:
@@ -292,9 +333,9 @@ def load_schema(path: Path) -> dict[str, Any]:
     return checked
 
 
-def check_extractable(schema: Any, where: str) -> dict[str, Any]:
-    """The schema. Raises BadInput where it is none, or nothing can be extracted under it."""
-    check_schema(schema, where)
+def check_extractable(schema: Any, where: str, *, patterns: bool = True) -> dict[str, Any]:
+    """The schema. Raises BadInput where it is none (`patterns` as for `check_schema`), or nothing can be extracted."""
+    check_schema(schema, where, patterns=patterns)
     top = resolve(schema, schema)
     if not (properties_of(top, schema) or top.keys() & {"enum", "items", "anyOf", "oneOf"}):
         raise BadInput(f"{where}: the schema has nothing to extract; give it properties.")

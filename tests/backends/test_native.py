@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from slmbench.backends import native
 from slmbench.backends.native import NativeEngine, quantize
@@ -168,14 +169,59 @@ def test_a_wrong_place_is_refused(exported: tuple[Path, np.ndarray]) -> None:
     assert read(engine, [1], 255, 1).shape == (1, 320)
 
 
+CONFIG: dict[str, Any] = {
+    "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 64,
+    "intermediate_size": 64, "vocab_size": 32, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+}  # fmt: skip
+
+
+def bare(**changes: Any) -> dict[str, np.ndarray]:
+    """The tensors of a model of CONFIG's sizes, all zero."""
+    rows = {"output": 32, "0.qkv": 192, "0.o": 64, "0.gate_up": 128, "0.down": 64}
+    codes = {f"{name}.codes": np.zeros((count, 64), np.int8) for name, count in rows.items()}
+    scales = {f"{name}.scales": np.zeros((count, 1), np.float32) for name, count in rows.items()}
+    norms = {name: np.zeros(64, np.float32) for name in ("norm", "0.before", "0.after")}
+    return {**codes, **scales, **norms, "inverse_frequencies": np.zeros(32, np.float32), **changes}
+
+
+def opened(folder: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> NativeEngine:
+    save_file({name: values for name, values in tensors.items() if values is not None}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    return NativeEngine(folder, 1)
+
+
 @needs_compiler
-def test_sizes_that_do_not_fit_are_said(tmp_path: Path, exported: tuple[Path, np.ndarray]) -> None:
-    folder, _ = exported
-    config = json.loads((folder / "config.json").read_text())
-    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "head_dim": 24}))
-    with pytest.raises(BadInput, match="does not run on the native kernels; export it to onnx"):
-        NativeEngine(tmp_path, 1)
+@pytest.mark.parametrize(
+    ("config", "tensors", "said"),
+    [
+        ({"hidden_size": 128}, {}, r"norm is F32 \[64\], and by config.json F32 \[128\]; export the model again"),
+        ({"intermediate_size": 128}, {}, r"0.gate_up.codes is I8 \[128, 64\], and by config.json I8 \[256, 64\]"),
+        ({"vocab_size": 64}, {}, "output.codes is I8"), ({"head_dim": 128}, {}, "inverse_frequencies is F32"),
+        ({"num_attention_heads": 2}, {}, r"0.qkv.codes is I8 \[192, 64\]"), ({"num_key_value_heads": 2}, {}, "0.qkv"),
+        ({"num_hidden_layers": 2}, {}, r"1.qkv.codes is missing, and by config.json I8 \[192, 64\]"),
+        ({"num_hidden_layers": 2**40}, {}, "1.qkv.codes is missing"),
+        ({}, {"0.o.codes": np.zeros((64, 64), np.uint8)}, r"0.o.codes is U8 \[64, 64\]"),
+        ({}, {"0.o.scales": np.zeros((63, 1), np.float32)}, "0.o.scales is F32"),
+        ({}, {"0.after": np.zeros(64, np.float64)}, "0.after is F64"), ({}, {"norm": None}, "norm is missing"),
+        ({}, {"0.down.bias": np.zeros(63, np.float32)}, "0.down.bias is F32"),
+        ({}, {"embedding.codes": np.zeros((32, 64), np.int8)}, "embedding.scales is missing"),
+        ({"num_key_value_heads": 0}, {}, "config.json: num_key_value_heads is 0, and must be 1 or more"),
+        ({"hidden_size": -64}, {}, "hidden_size is -64"), ({"vocab_size": "32"}, {}, "vocab_size is '32'"),
+        ({"num_hidden_layers": None}, {}, "num_hidden_layers is None"), ({"head_dim": 64.0}, {}, "head_dim is 64.0"),
+        ({"head_dim": None, "num_attention_heads": 128}, {}, "head_dim is 0"),
+        ({"rms_norm_eps": "x"}, {}, "rms_norm_eps is 'x', and must be a number"),
+        # What is consistent, and yet not for these kernels.
+        ({"head_dim": 32, "num_attention_heads": 2, "num_key_value_heads": 2},
+         {"inverse_frequencies": np.zeros(16, np.float32)}, "does not run on the native kernels; export it to onnx"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_before_it_is_read(
+    tmp_path: Path, config: dict[str, Any], tensors: dict[str, Any], said: str
+) -> None:
+    """The kernels take sizes on trust."""
+    assert read(opened(tmp_path, {}, bare()), [1], 0, 1).shape == (1, 32)
+    with pytest.raises(BadInput, match=said):
+        opened(tmp_path, config, bare(**tensors))
     with pytest.raises(ValueError, match="no multiple of 64"):
         quantize(np.ones((4, 96)))
 

@@ -76,13 +76,30 @@ def test_nothing_is_guessed_where_nothing_is_known(written: str) -> None:
     assert draft(written) in ("", ",")
 
 
-@pytest.mark.parametrize("document", ["", "\x00\n", "‮مرحبا", '"' * 50, "a" * 5000, "\\u0000 \\"])
-@pytest.mark.parametrize("written", ["", "{", '{"invoice_no":"', '{"total":1', '{"tags":["a"', '{"lines":[{"item":"\\'])
+@pytest.mark.parametrize(
+    "document",
+    ["", "\x00\n", "‮مرحبا", '"' * 50, "a" * 5000, "\\u0000 \\", f"total: {'1' * 330}.5", f"count {'1' * 5000}"],
+)
+@pytest.mark.parametrize(
+    "written",
+    ["", "{", '{"invoice_no":"', '{"total":', '{"total":1', '{"count":1', '{"tags":["a"', '{"lines":[{"item":"\\'],
+)
 def test_any_document_is_bounded(document: str, written: str) -> None:
     drafter = Drafter(SCHEMA, document, lambda text: list(text.encode()))
     drafter.accept(written)
     text, marks = drafter.draft(None, 40)
     assert len(text) < 2000 and (not marks or marks[-1][0] == len(text))
+
+
+def test_a_property_may_be_of_any_kind_or_be_referred_to() -> None:
+    schema = {
+        "type": "object", "properties": {"any": True, "last": {"$ref": "#/$defs/word"}},
+        "$defs": {"word": {"type": "string", "title": "place"}},
+    }  # fmt: skip
+    for document, key in (("any: 1", "any"), ("the place: Ulm", "last")):
+        drafter = Drafter(schema, document, lambda text: list(text.encode()))
+        drafter.accept("{")
+        assert drafter.draft(None, 1)[0] == f'"{key}":'
 
 
 def test_names_of_a_field() -> None:

@@ -52,6 +52,8 @@ LIST = {"type": "array", "items": of(x={"type": "number"})}
 URL = of(u={"type": "string", "format": "uri"})
 MAIL = of(m={"type": "string", "format": "email"})
 TIME = of(at={"type": "string", "format": "date-time"})
+A, B = {"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}
+DEFINED = {"$defs": {"a": of(a={"type": "integer"}), "b": of(b={"type": "integer"}), "both": {"allOf": [A, B]}}}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,13 @@ TIME = of(at={"type": "string", "format": "date-time"})
         (REFERRED, {"s": "ab"}, True),
         (REFERRED, {"s": "abc"}, False),
         ({"allOf": [of(a={"type": "integer"}), of(b={"type": "integer"})]}, {"a": 1, "b": 2}, True),
+        ({"allOf": [A, of(b={"type": "integer"})], **DEFINED}, {"a": 1, "b": 2}, True),
+        ({"allOf": [A, B], **DEFINED}, {"a": 1, "b": 2}, True),
+        ({"allOf": [A, B], **DEFINED}, {"a": 1}, False),
+        ({"allOf": [{"$ref": "#/$defs/both"}, of(c={"type": "integer"})], **DEFINED}, {"a": 1, "b": 2, "c": 3}, True),
+        ({**A, "properties": {"b": {"type": "integer"}}, "required": ["b"], **DEFINED}, {"a": 1, "b": 2}, True),
+        ({**A, "properties": {"b": {"type": "integer"}}, "required": ["b"], **DEFINED}, {"b": 2}, False),
+        ({**of(k={"type": "integer"}), "anyOf": [A, B], **DEFINED}, {"k": 1, "b": 2}, True),
     ],
 )  # fmt: skip
 def test_what_is_let_through(
@@ -105,6 +114,18 @@ def test_one_spelling_and_nothing_more(grammars: Grammars, tokenizer: Any) -> No
         assert not accepts(grammars, tokenizer, schema, text), text
     open_to_more = {**schema, "additionalProperties": {"type": "integer"}}
     assert accepts(grammars, tokenizer, open_to_more, '{"a":1,"c":2}')
+
+
+@pytest.mark.parametrize("one", [A, {**A, "description": "one"}, {"allOf": [A]}, {"anyOf": [B, A]}, {"items": A}])
+def test_a_definition_that_nothing_is_joined_with_is_closed(
+    grammars: Grammars, tokenizer: Any, one: dict[str, Any]
+) -> None:
+    """Also where it is joined elsewhere."""
+    schema = {**of(x=one, y={"allOf": [A, B]}), **DEFINED}
+    for more, good in (("", True), (',"c":1', False)):
+        x = f'{{"a":1{more}}}'
+        text = f'{{"x":{f"[{x}]" if "items" in one else x},"y":{{"a":1,"b":2}}}}'
+        assert accepts(grammars, tokenizer, schema, text) is good
 
 
 def test_a_schema_cannot_change_the_engine(grammars: Grammars, tokenizer: Any) -> None:

@@ -86,6 +86,56 @@ def test_whole_words(document: str, text: str, good: bool) -> None:
     assert Text(document).has(text.encode().decode("latin-1"), whole=True) is good
 
 
+CALLS: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"properties": {"name": {"const": "ring"}, "arguments": {"$ref": "#/$defs/ring"}}},
+            {"properties": {"name": {"const": "mail"}, "arguments": {
+                "properties": {"to": {"type": "string"}, "why": {"enum": ["q"]}, "more": {"type": "string"}}}}},
+        ]
+    },
+    "$defs": {"ring": {"properties": {"to": {"enum": ["q"]}, "why": {"type": "string"}, "more": {"type": "string"}}}},
+}  # fmt: skip
+VALUES: dict[str, Any] = {
+    "properties": {
+        "either": {"anyOf": [{"enum": ["q"]}, {"type": "null"}]},
+        "both": {"allOf": [{"type": "string"}, {"x-slmbench": {"grounded": False}}]},
+        "text": {"oneOf": [{"type": "string"}, {"type": "integer", "enum": [1]}]},
+        "loose": {"anyOf": [{"type": "string", "x-slmbench": {"grounded": "loose"}}, {"type": "string"}]},
+        "on": {"type": "string"},
+    },
+    "anyOf": [{"properties": {"on": {"format": "date"}}}, True],
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "free"),
+    [
+        (CALLS, '[{"name":"ring","arguments":{"to":"', True), (CALLS, '[{"name":"mail","arguments":{"to":"', False),
+        (CALLS, '[{"name":"ring","arguments":{"why":"', False), (CALLS, '[{"name":"mail","arguments":{"why":"', True),
+        (CALLS, '[{"name":"ring","arguments":{}},{"name":"mail","arguments":{"to":"', False),
+        (CALLS, '[{"name":"mail","arguments":{}},{"name":"ring","arguments":{"to":"', True),
+        (CALLS, '[{"arguments":{"to":"', True), (CALLS, '[{"arguments":{"why":"', True),
+        (CALLS, '[{"arguments":{"more":"', False), (CALLS, '[{"arguments":{"none":"', False),
+        (VALUES, '{"either":"', True), (VALUES, '{"both":"', True), (VALUES, '{"text":"', False),
+        (VALUES, '{"loose":"', False), (VALUES, '{"on":"', True),
+    ],
+)  # fmt: skip
+def test_of_alternatives_the_one_that_is_being_written_counts(schema: Any, written: str, free: bool) -> None:
+    """Where it cannot be told yet, a string is only held to the document if all of them mean one of it."""
+    for cut in (len(written), written.rindex(",") if "," in written else 0, 1):  # a token may hold several values
+        tokens = {0: written[:cut], 1: written[cut:], 2: "q", 3: "d"}
+        found = Ground(schema, "d", tokens.__getitem__)
+        found.accept(0)
+        whole = {**tokens, 2: tokens[1] + "q", 3: tokens[1] + "d"}
+        found.text_of = whole.__getitem__
+        assert (found.allows(2), found.allows(3)) == (free, True)
+        found.accept(1)
+        found.text_of = tokens.__getitem__
+        assert (found.allows(2), found.allows(3), found.allows(2)) == (free, True, free)
+
+
 def test_a_list_repeats_no_more_than_the_document() -> None:
     listing = '{"tags":["ab","cd","ab"'
     assert not ground("ab, cd", listing).allows(ord(","))

@@ -24,6 +24,9 @@ class LlamaCpp:
         speculative: its way of drafting without a second model, as it names it ("NGRAM_SIMPLE"); None for none.
     """
 
+    positions = POSITIONS
+    """Tokens of prompt and answer that the model holds."""
+
     def __init__(self, file: Path, threads: int, speculative: str | None = None) -> None:
         try:
             import xllamacpp

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib.machinery
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slmbench.core import BadInput, SlmbenchError
+from slmbench.files import read_json
 
 if TYPE_CHECKING:
     from slmbench.decode.loop import Part
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 POSITIONS = 4096
 MOST_SLOTS = 32
 PANEL, GROUP, BLOCK = 32, 64, 16
+AGAIN = "export the model again"
 
 
 class _Sizes(ctypes.Structure):
@@ -76,22 +77,16 @@ class NativeEngine:
         path = compiled()
         if path is None:
             raise SlmbenchError("the native kernels were not compiled: install a C compiler, then slmbench again.")
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
-        self.layers = int(config["num_hidden_layers"])
-        self.shared = int(config.get("num_key_value_heads") or heads)
-        self.head = int(config.get("head_dim") or hidden // heads)
-        self.vocabulary = int(config["vocab_size"])
-        self.slots = slots
-        self.positions = min(positions, int(config["max_position_embeddings"]))
-        sizes = _Sizes(
-            self.layers, hidden, heads, self.shared, self.head, int(config["intermediate_size"]), self.vocabulary,
-            self.positions, slots, threads, float(config["rms_norm_eps"]),
-        )  # fmt: skip
+        told = _sizes_of(folder / "config.json")
+        self.layers, self.shared, self.head = told["layers"], told["shared"], told["head"]
+        self.vocabulary, self.slots = told["vocabulary"], slots
+        self.positions = min(positions, told["positions"])
+        sizes = _Sizes(**{**told, "positions": self.positions, "slots": slots, "threads": threads})
         self._library = ctypes.CDLL(str(path))
         self._library.slm_open.restype = ctypes.c_void_p
         with safe_open(folder / "model.safetensors", framework="numpy") as file:
             names = set(file.keys())
+            _check_tensors(file, names, told, folder / "model.safetensors")
             turns = np.arange(self.positions)[:, None] * file.get_tensor("inverse_frequencies")[None]
             tables = [np.ascontiguousarray(f(turns), np.float32) for f in (np.cos, np.sin)]
             norm = file.get_tensor("norm")
@@ -153,6 +148,61 @@ class NativeEngine:
         if self._model:
             self._library.slm_close(self._model)
             self._model = ctypes.c_void_p()
+
+
+def _sizes_of(path: Path) -> dict[str, Any]:
+    """What a config.json says, as `_Sizes` names it. Raises BadInput for what is no size."""
+    config = read_json(path, AGAIN)
+
+    def size(name: str, other: Any = None) -> int:
+        value = other if config.get(name) is None else config[name]
+        if not isinstance(value, int) or value < 1:
+            raise BadInput(f"{path}: {name} is {value!r}, and must be 1 or more; {AGAIN}.")
+        return value
+
+    heads, hidden = size("num_attention_heads"), size("hidden_size")
+    epsilon = config.get("rms_norm_eps")
+    if not isinstance(epsilon, float | int):
+        raise BadInput(f"{path}: rms_norm_eps is {epsilon!r}, and must be a number; {AGAIN}.")
+    return {
+        "layers": size("num_hidden_layers"), "hidden": hidden, "heads": heads,
+        "shared": size("num_key_value_heads", heads), "head": size("head_dim", hidden // heads),
+        "half": size("intermediate_size"), "vocabulary": size("vocab_size"),
+        "positions": size("max_position_embeddings"), "epsilon": epsilon,
+    }  # fmt: skip
+
+
+def _check_tensors(file: Any, names: Collection[str], sizes: Mapping[str, Any], path: Path) -> None:
+    """Raise BadInput for a tensor that is not as the kernels, which are told the sizes alone, will read it."""
+    for name, kind, shape in _tensors(names, sizes):
+        found = file.get_slice(name) if name in names else None
+        have = "missing" if found is None else f"{found.get_dtype()} {list(found.get_shape())}"
+        if have != (wanted := f"{kind} {shape}"):
+            raise BadInput(f"{path}: {name} is {have}, and by config.json {wanted}; {AGAIN}.")
+
+
+def _tensors(names: Collection[str], sizes: Mapping[str, Any]) -> Iterator[tuple[str, str, list[int]]]:
+    """(name, kind, shape) of every tensor of a model; some may be missing, so whether they are there counts."""
+    hidden, half, query = sizes["hidden"], sizes["half"], sizes["heads"] * sizes["head"]
+
+    def matrix(name: str, rows: int, width: int) -> Iterator[tuple[str, str, list[int]]]:
+        yield f"{name}.codes", "I8", [rows, width]
+        yield f"{name}.scales", "F32", [rows, width // GROUP]
+        if f"{name}.bias" in names:
+            yield f"{name}.bias", "F32", [rows]
+
+    yield "norm", "F32", [hidden]
+    yield "inverse_frequencies", "F32", [sizes["head"] // 2]
+    yield from matrix("output", sizes["vocabulary"], hidden)
+    if "embedding.codes" in names:
+        yield from matrix("embedding", sizes["vocabulary"], hidden)
+    for layer in range(sizes["layers"]):
+        yield from matrix(f"{layer}.qkv", query + 2 * sizes["shared"] * sizes["head"], hidden)
+        yield from matrix(f"{layer}.o", hidden, query)
+        yield from matrix(f"{layer}.gate_up", 2 * half, hidden)
+        yield from matrix(f"{layer}.down", hidden, half)
+        for name in ("before", "after"):
+            yield f"{layer}.{name}", "F32", [hidden]
 
 
 def _floats(array: np.ndarray) -> Any:

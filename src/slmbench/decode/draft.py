@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slmbench.decode.bounds import LONGEST_NUMBER
 from slmbench.decode.cursor import Cursor, plain, spelt
 from slmbench.schema import properties_of, resolve, words_of
 
@@ -153,7 +154,8 @@ def next_key(place: Place) -> str | None:
     begun = plain(cursor.partial) if cursor.quoted else ""
     lead = "" if cursor.quoted else '"' if cursor.place == "key" else ',"'
     for name in left:
-        if name.startswith(begun) and (begun or name in required or _has_label(place.document, name, fields[name])):
+        field = resolve(fields[name], place.root)  # which may be `true`
+        if name.startswith(begun) and (begun or name in required or _has_label(place.document, name, field)):
             return lead + spelt(name)[len(begun) :] + '":'
     return None if cursor.place == "key" else "}"
 
@@ -352,8 +354,10 @@ def _dated(place: Place) -> bool:
 
 
 def _as_number(text: str, kinds: set[str]) -> str:
-    """A number of a document as canonical JSON writes it."""
+    """A number of a document as canonical JSON writes it; empty for one that no answer may have."""
     digits = text.replace(",", "").lstrip("+")
+    if len(digits) > LONGEST_NUMBER:
+        return ""
     if "." not in digits:
         return str(int(digits))
     value = float(digits)

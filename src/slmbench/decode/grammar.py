@@ -18,7 +18,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from slmbench.core import BadInput
-from slmbench.schema import EMAIL, MAX_DEPTH, URI, check_schema
+from slmbench.schema import EMAIL, MAX_DEPTH, URI, check_schema, target_of
 
 SPELLING: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 MAX_SCHEMA_BYTES = 1_000_000
@@ -37,6 +37,11 @@ PATTERNS = {
     "email": f"^{EMAIL}$", "uri": f"^{URI}$",
 }  # fmt: skip
 """Formats of which llguidance has another notion than the validator; a day or a time is one that exists."""
+_JOINING = frozenset({"allOf", "anyOf", "oneOf"})
+_OF_OBJECTS = _JOINING | {
+    "properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "required",
+}  # fmt: skip
+"""What says something of an object's keys."""
 
 
 class Vocabulary:
@@ -101,28 +106,39 @@ def grammar_text(schema_text: str, where: str) -> str:
     if len(schema_text.encode()) > MAX_SCHEMA_BYTES:
         raise BadInput(f"{where}: the schema is over {MAX_SCHEMA_BYTES:,} bytes; give a smaller one.")
     schema = json.loads(schema_text)
-    check_schema(schema, where)
-    return LLMatcher.grammar_from_json_schema(json.dumps(_prepared(schema, closed=True)), overrides=SPELLING)
+    check_schema(schema, where, patterns=False)  # the grammar has a compiler of its own, which is bounded
+    return LLMatcher.grammar_from_json_schema(json.dumps(_prepared(schema, schema, closed=True)), overrides=SPELLING)
 
 
-def _prepared(schema: Any, *, closed: bool) -> Any:
-    """A schema with exact calendars and closed objects, without settings that llguidance would take from it."""
+def _prepared(schema: Any, root: Mapping[str, Any], *, closed: bool, joined: bool = False) -> Any:
+    """A schema with exact calendars and closed objects, without settings that llguidance would take from it.
+
+    Where it is `joined`, others speak of the same object.
+    """
     if isinstance(schema, list):
-        return [_prepared(item, closed=closed) for item in schema]
+        return [_prepared(item, root, closed=closed, joined=joined) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    together = bool(schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"})
+    if "$ref" in schema and (joined or schema.keys() & _OF_OBJECTS):
+        # A definition is closed, so what is joined with it is joined with a copy that is not.
+        rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        views = [target_of(schema["$ref"], root), *schema.get("allOf", [])]
+        return _prepared({"allOf": views, **rest}, root, closed=closed, joined=joined)
+    together = bool(schema.keys() & {*_JOINING, "$ref"})
     new: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "x-guidance":
             continue
         if key in ("properties", "$defs", "definitions", "patternProperties") and isinstance(value, dict):
-            new[key] = {name: _prepared(sub, closed=True) for name, sub in value.items()}
+            new[key] = {name: _prepared(sub, root, closed=True) for name, sub in value.items()}
         elif key in ("enum", "const", "default", "examples"):
             new[key] = value
         else:
             # What allOf joins are views of one object: closing one would forbid what another names.
-            new[key] = _prepared(value, closed=key != "allOf" and not together)
+            alone = not (joined or (schema.keys() & _OF_OBJECTS) - {key} or (key == "allOf" and len(value) > 1))
+            new[key] = _prepared(
+                value, root, closed=key != "allOf" and not together, joined=key in _JOINING and not alone
+            )
     if closed and not together and "properties" in schema:
         new.setdefault("additionalProperties", False)
         if "patternProperties" in schema or "unevaluatedProperties" in schema:

@@ -2,7 +2,9 @@
 
 It means one in every string without `enum`, `const`, `format` or `pattern`, unless the schema says of it
 `"x-slmbench": {"grounded": false}`: those are chosen or rewritten, not copied. With `"loose"` in place of false, case
-and white space may be others. A list repeats an item no more often than the document has its longest string.
+and white space may be others. Of alternatives, the one counts that the constants written so far name, else all that
+have the field: one that means no copy is enough. A list repeats an item no more often than the document has its longest
+string.
 
 The document and the answer are compared byte for byte: a token may end within a character, so bytes stand for
 characters here (Latin-1).
@@ -10,6 +12,7 @@ characters here (Latin-1).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -19,8 +22,7 @@ from typing import Any, Literal
 
 from slmbench.decode.bounds import Bounds
 from slmbench.decode.cursor import Cursor, plain, spelt
-from slmbench.decode.draft import schema_at
-from slmbench.schema import grounding, leaves
+from slmbench.schema import grounding, leaves, resolve, same
 
 _ESCAPE = re.compile(r"((?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*)(\\.{0,4})?", re.DOTALL)
 """A string's spelling, and an escape that is not whole yet."""
@@ -89,6 +91,8 @@ class Ground(Bounds):
         self.schema = schema
         self.document, self.exact = document, Text(document)
         self.written = ""
+        self._strings: dict[int, Copied] = {}
+        """How strings are texts of the document, by where they begin."""
 
     @functools.cached_property
     def loose(self) -> Text:
@@ -106,22 +110,44 @@ class Ground(Bounds):
             return False
         behind, text = self.cursor.clone(), self.text_of(token)
         for i, char in enumerate(text):
-            if char == '"' and behind.place == "string" and not behind.escaped and not self._stands(behind, whole=True):
-                return False
-            if char == "," and behind.within == "[" and behind.place in ("after", "scalar"):
+            if char == '"' and behind.place == "string" and not behind.escaped:
+                if not self._stands(behind, text, whole=True):
+                    return False
+            elif char == "," and behind.within == "[" and behind.place in ("after", "scalar"):
                 items = (self.written + text[:i])[behind.frames[-1].opened :]
                 if self._repeats(items):
                     return False
             behind.feed(char)
-        return behind.place != "string" or self._stands(behind, whole=False)
+        return behind.place != "string" or self._stands(behind, text, whole=False)
 
-    def _stands(self, cursor: Cursor, *, whole: bool) -> bool:
-        """Whether the document has what is written so far of a string, if it must."""
-        path = tuple(key and key.encode("latin-1", "replace").decode("utf-8", "replace") for key in cursor.path)
-        how = copied_text(schema_at(self.schema, path))
+    def _stands(self, cursor: Cursor, text: str, *, whole: bool) -> bool:
+        """Whether the document has what is written so far of a string, if it must; the cursor stands within `text`,
+        which would come next."""
+        begin = cursor.count - len(cursor.partial)
+        how = self._strings.get(begin)
+        if how is None:
+            how = self._copied(cursor, (self.written + text)[: cursor.count])
+            if begin <= len(self.written):  # what is settled is asked for with every token
+                self._strings[begin] = how
         if how == "loose":
             return self.loose.has(loosened(cursor.partial), whole=whole)
         return not how or self.exact.has(cursor.partial, whole=whole)
+
+    def _copied(self, cursor: Cursor, written: str) -> Copied:
+        """Whether the string that the cursor stands in is a text of the document, by all schemas that it may be under;
+        it was opened in what is `written`."""
+        schemas: list[Any] = [self.schema]
+        for frame in cursor.frames:
+            inside = written[frame.opened :] if frame.bracket == "{" else ""
+            views = [view for schema in schemas for view in _views(schema, self.schema, inside)]
+            if frame.bracket == "{":
+                key = _characters(frame.key)
+                schemas = [view["properties"][key] for view in views if key in view.get("properties", ())]
+            else:
+                schemas = [view["items"] for view in views if "items" in view]
+        views = [view for schema in schemas for view in _views(schema, self.schema, "")]
+        said = {copied_text(view) for view in views if _may_be_text(view)}
+        return "" if "" in said else "loose" if "loose" in said else "exact"
 
     def _repeats(self, items: str) -> bool:
         """Whether the last of a list's items so far has been there too often."""
@@ -138,6 +164,47 @@ class Ground(Bounds):
 def loosened(text: str) -> str:
     """Small letters, and one space for white space of any kind and length, as it is or as JSON spells it."""
     return re.sub(r"(?:\s|\\[nrt])+", " ", text.lower())
+
+
+def _views(schema: Any, root: Mapping[str, Any], inside: str) -> Iterator[Mapping[str, Any]]:
+    """A schema, and those that speak of the same value: what it joins, and of its alternatives those that fit what is
+    written `inside` of an object."""
+    schema = resolve(schema, root)
+    yield schema
+    options = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    members = _members(_characters(inside)) if options else {}
+    fitting = [option for option in options if not _contradicts(option, root, members)]
+    for part in (*schema.get("allOf", ()), *(fitting or options)):
+        yield from _views(part, root, inside)
+
+
+def _contradicts(option: Any, root: Mapping[str, Any], members: Mapping[str, Any]) -> bool:
+    """Whether an alternative has another constant than an object's member."""
+    named = resolve(option, root).get("properties", {})
+    known = ((value, resolve(named[key], root)) for key, value in members.items() if key in named)
+    return any("const" in part and not same(value, part["const"]) for value, part in known)
+
+
+def _members(inside: str) -> dict[str, Any]:
+    """The whole members of an object, of what is written behind its bracket."""
+    found: dict[str, Any] = {}
+    at, read = 0, json.JSONDecoder().raw_decode
+    with contextlib.suppress(ValueError):  # the last one is being written
+        while True:
+            key, at = read(inside, at)
+            found[key], at = read(inside, at + 1)
+            at += 1
+    return found
+
+
+def _characters(text: str) -> str:
+    """A text whose characters are bytes as what those spell."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _may_be_text(schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type", "string")
+    return "string" in ([kinds] if isinstance(kinds, str) else kinds)
 
 
 def copied_text(schema: Mapping[str, Any]) -> Copied:

@@ -71,6 +71,11 @@ class Decoder:
         """The tokens whose keys and values each slot of the engine holds."""
         self._prefixes: dict[tuple[int, ...], Any] = {}
 
+    @property
+    def positions(self) -> int:
+        """Tokens of prompt and answer that the model holds."""
+        return self.engine.positions
+
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion for each request; in their order where the engine has one slot, else as they end.
 

@@ -128,7 +128,8 @@ def _whole(exported: Exported, wanted: Wanted, worker: Worker, completion: Compl
         # The grammar has held the answer to the patterns; under "free" nothing has, and nothing can safely.
         schema = without_patterns(wanted.schema) if wanted.foreign else wanted.schema
         asked = Asked(schema, wanted.constraint, wanted.explain)
-        row = Extractor(exported, asked, worker.backend).row(Document(wanted.id, wanted.text), completion)
+        extractor = Extractor(exported, asked, worker.backend, worker.check)
+        row = extractor.row(Document(wanted.id, wanted.text), completion)
     counts = completion.prompt_tokens, completion.output_tokens
     return Answered(completion.text, completion.finish, *counts, _first(completion.first_token_s), row)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, Validat
 from slmbench.calls import calls_schema
 from slmbench.schema import strict_loads
 from slmbench.serving.limits import Limits, Refused
-from slmbench.serving.schemas import checked, inlined
+from slmbench.serving.schemas import checked, inlined, parts_of, too_large
 
 Constraint = Literal["schema", "grounded", "free"]
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -212,9 +212,14 @@ class Served:
         if len({function.name for function in functions}) < len(functions):
             raise Refused(400, "tools: two functions have one name; give each its own.", "bad_tools")
         tools = []
+        parts = 0
         for i, function in enumerate(functions):
-            given = function.parameters or {"type": "object", "properties": {}}
-            whole = checked(given, f"tools.{i}.function.parameters", self.limits, empty=True)
+            given, where = function.parameters or {"type": "object", "properties": {}}, f"tools.{i}.function.parameters"
+            parts += parts_of(given, where, self.limits)
+            if parts > self.limits.schema_parts:  # each alone may have as many, and they are written out below
+                said = f"with their references followed they have over {self.limits.schema_parts:,} parts together"
+                raise too_large("tools", said)
+            whole = checked(given, where, self.limits, empty=True)
             tools.append(
                 {"name": function.name, "description": function.description, "parameters": inlined(whole, whole)}
             )

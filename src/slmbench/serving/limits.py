@@ -19,7 +19,10 @@ class Limits:
     schema_depth: int = 64
     """Levels of JSON, its references followed."""
     schema_parts: int = 20_000
-    """Values of JSON, its references followed: a schema of a page may stand for one of a thousand."""
+    """Values of JSON, its references followed: a schema of a page may stand for one of a thousand. A text counts one
+    more for every 100 characters. Those of all tools of a request are counted together."""
+    pattern_chars: int = 1_000
+    """Of one regular expression in a schema."""
     answer_tokens: int = 1024
     waiting: int = 32
     """Requests that wait for a worker."""

@@ -47,9 +47,10 @@ class Job:
 class Watched:
     """An engine that reads nothing more once an answer is not wanted, and no more than `CHUNK` tokens in a pass."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before each pass, and raises Stopped."""
         self.engine, self.positions, self.slots = engine, engine.positions, engine.slots
-        self.unwanted: Callable[[], bool] = lambda: False
+        self.check = check
 
     def forward(self, parts: Sequence[Part]) -> list[Any]:
         """As the engine's. Raises Stopped."""
@@ -63,8 +64,7 @@ class Watched:
         return self._pass(last)
 
     def _pass(self, parts: Sequence[Part]) -> list[Any]:
-        if self.unwanted():
-            raise Stopped
+        self.check()
         return self.engine.forward(parts)
 
     def keep(self, slot: int, length: int) -> Any:
@@ -83,22 +83,24 @@ class Worker:
         self.backend = backend
         self.job: Job | None = None
         if isinstance(backend, Decoder):
-            watched = Watched(backend.engine)
-            watched.unwanted = lambda: self.job is not None and self.job.unwanted.is_set()
-            backend.engine = watched
+            backend.engine = Watched(backend.engine, self.check)
 
     @property
     def positions(self) -> int | None:
         """Tokens of prompt and answer that the model holds; None where the backend does not say."""
-        return self.backend.engine.positions if isinstance(self.backend, Decoder) else None
+        return getattr(self.backend, "positions", None)
+
+    def check(self) -> None:
+        """Raise Stopped where the answer under way is not wanted any more."""
+        if self.job is not None and self.job.unwanted.is_set():
+            raise Stopped
 
     def do(self, job: Job) -> None:
         """Make the answer of a job and tell it."""
         self.job, job.began = job, time.perf_counter()
         try:
             for said in job.work(self):
-                if job.unwanted.is_set():
-                    raise Stopped
+                self.check()
                 job.tell(said)
         except Exception as error:
             job.tell(error)

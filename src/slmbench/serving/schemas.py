@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from slmbench.core import BadInput
-from slmbench.schema import check_extractable, check_schema, resolve
+from slmbench.schema import check_extractable, check_schema, patterns_of, resolve
 from slmbench.serving.limits import Limits, Refused
 
 _PATTERNS = frozenset({"pattern", "patternProperties"})
 _NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 _Known = dict[str, tuple[int, int] | None]
 _VALUES = frozenset({"enum", "const", "default", "examples"})
+LONG_TEXT = 100
+"""Characters of a text that count as a part more."""
 
 
 def checked(schema: Any, where: str, limits: Limits, *, empty: bool = False) -> dict[str, Any]:
@@ -21,21 +24,67 @@ def checked(schema: Any, where: str, limits: Limits, *, empty: bool = False) -> 
 
     `empty` lets it have no properties, as the parameters of a function may. Raises Refused.
     """
+    parts_of(schema, where, limits)
+    try:
+        # Its regular expressions are compiled by the grammar alone, which is bounded; Python's compiler is not.
+        (check_schema if empty else check_extractable)(schema, where, patterns=False)
+    except BadInput as error:
+        raise Refused(400, _sentence(error), "bad_schema") from None
+    for part in _schemas(schema):
+        _check_part(part, where, limits)
+    whole: dict[str, Any] = schema
+    return whole
+
+
+def parts_of(schema: Any, where: str, limits: Limits) -> int:
+    """How many parts a schema has, its references followed. Raises Refused where it is none, or too large."""
     if not isinstance(schema, dict):
         raise Refused(400, f"{where}: a JSON Schema must be an object; give an object.", "bad_schema")
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > limits.schema_bytes:
-        raise _too_large(where, f"{size:,} bytes are over {limits.schema_bytes:,}")
+        raise too_large(where, f"{size:,} bytes are over {limits.schema_bytes:,}")
     parts, depth = _measure(schema, schema, where, limits, {}, 0)
     if parts > limits.schema_parts:
-        raise _too_large(where, f"with its references followed it has {parts:,} parts, over {limits.schema_parts:,}")
+        raise too_large(where, f"with its references followed it has {parts:,} parts, over {limits.schema_parts:,}")
     if depth > limits.schema_depth:
-        raise _too_large(where, f"it is nested over {limits.schema_depth} levels")
-    try:
-        (check_schema if empty else check_extractable)(schema, where)
-    except BadInput as error:
-        raise Refused(400, _sentence(error), "bad_schema") from None
-    return schema
+        raise too_large(where, f"it is nested over {limits.schema_depth} levels")
+    return parts
+
+
+def _check_part(part: Mapping[str, Any], where: str, limits: Limits) -> None:
+    """Raise Refused for long patterns, and for references by which Python would come to use a pattern after all: into
+    values, which `without_patterns` leaves as they are, and to what is only known when an answer is there."""
+    longest = max(map(len, patterns_of(part)), default=0)
+    if longest > limits.pattern_chars:
+        raise too_large(where, f"a pattern has {longest:,} characters, over {limits.pattern_chars:,}")
+    ref = part.get("$ref")
+    if "$dynamicRef" in part:
+        raise Refused(400, f"{where}: $dynamicRef is not followed; write it out, or use $ref.", "bad_schema")
+    if isinstance(ref, str) and _leads_into_values(ref):
+        raise Refused(400, f"{where}: $ref {ref[:80]!r} leads into values; define it under $defs.", "bad_schema")
+
+
+def _leads_into_values(ref: str) -> bool:
+    named = False
+    for step in unquote(ref).removeprefix("#").strip("/").split("/"):
+        if not named and step in _VALUES:
+            return True
+        named = not named and step in _NAMED
+    return False
+
+
+def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and all that it holds, under whatever keyword."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _schemas(item)
+    elif isinstance(schema, dict):
+        yield schema
+        for key, value in schema.items():
+            if key in _NAMED and isinstance(value, dict):
+                yield from _schemas(list(value.values()))
+            elif key not in _VALUES:
+                yield from _schemas(value)
 
 
 def inlined(schema: Any, root: Mapping[str, Any]) -> Any:
@@ -70,7 +119,9 @@ def without_patterns(schema: Any) -> Any:
             new[key] = {name: without_patterns(sub) for name, sub in value.items()}
         elif key == "patternProperties":
             new["additionalProperties"] = True
-        elif key not in _PATTERNS and not (key == "additionalProperties" and "patternProperties" in schema):
+        elif key in _PATTERNS or (key == "additionalProperties" and "patternProperties" in schema):
+            continue
+        elif key != "$schema":  # by another one's rules other keywords hold schemas
             new[key] = without_patterns(value)
     return new
 
@@ -83,9 +134,9 @@ def _measure(
     Each reference is followed once, so the time is that of the schema as it is written. Raises Refused for loops.
     """
     if level > limits.schema_depth:
-        raise _too_large(where, f"it is nested over {limits.schema_depth} levels")
+        raise too_large(where, f"it is nested over {limits.schema_depth} levels")
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    parts, depth = 1, 0
+    parts, depth = 1 + (len(value) // LONG_TEXT if isinstance(value, str) else 0), 0
     for child in children:
         more, below = _measure(child, root, where, limits, known, level + 1)
         parts, depth = parts + more, max(depth, below)
@@ -111,7 +162,8 @@ def _pointed_at(ref: str, root: Mapping[str, Any]) -> Any:
     return target
 
 
-def _too_large(where: str, what: str) -> Refused:
+def too_large(where: str, what: str) -> Refused:
+    """The refusal of a schema for its size."""
     return Refused(400, f"{where}: {what}; give a smaller schema.", "schema_too_large")
 
 
