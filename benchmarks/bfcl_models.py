@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from slmbench import memory, models
-from slmbench.backends.hf import HfBackend
 from slmbench.bench import answers, budgets, warm_up
 from slmbench.bfcl.check import check
 from slmbench.calls import calls_of, tools_of
@@ -96,6 +95,8 @@ def ask(run: Path, recipe: Recipe, files: dict[str, list[Example]], way: str) ->
             warm_up(backend, asked[:1])
             yield name, answers(task, backend, examples, asked, f"{name}, {way}")
         return
+    from slmbench.backends.hf import HfBackend  # torch, which scoring does without
+
     base = models.find(recipe.base)
     tokenizer, dtype = models.load_tokenizer(base), memory.precision(recipe.evaluate.precision)
     model = models.load_model(base, dtype) if way == "base" else models.load_merged(base, run / "adapter", dtype)

@@ -91,7 +91,8 @@ def make(folder: Path) -> Path:
     gamma = answered(ROWS, lambda i: right if i < 6 else broken, 0.5)
     base = answered(ROWS, lambda i: broken, 3.0)
     write(folder, "alpha", "test", ROWS, {"tuned": alpha, "base": base})
-    write(folder, "beta", "test", ROWS, {"tuned": beta}, train=["train_large", "train"])
+    other = {"cpu": "Other CPU", "cores": 4, "gpus": []}
+    write(folder, "beta", "test", ROWS, {"tuned": beta}, train=["train_large", "train"], machine=other)
     small = {"name": "smollm2-135m:12", "parameters": 70_000_000}
     write(folder, "gamma", "test", ROWS, {"tuned": gamma}, train=["train_large:900"], weights=small)
     hostile = hostile_rows()

@@ -64,6 +64,11 @@ def test_the_answers_of_an_export_are_a_result(
     assert again.code == 0 and "exam: answered again, the same 3 of 3" in again.out, again.out
     other = slmbench("verify", path, "--rerun", wide_exports)
     assert other.code == 1 and "hashes.export" in other.out and "other weights" in other.out
+    # Under a schema none but an export answers, and it answers again under that.
+    assert slmbench("bench", folder, *exam, "--results", tmp_path / "held").code == 0
+    held = tmp_path / "held" / "wide_int8_exam.json"
+    again = slmbench("verify", held, "--rerun", folder, "--rows", "3")
+    assert again.code == 0 and "exam: answered again, the same 3 of 3" in again.out, again.out
     (entry,) = entries(results)
     assert entry.about.endswith(", exported as int8") and entry.track == "own data"
     build(results, tmp_path / "site", ROOT / "docs" / "method.md")

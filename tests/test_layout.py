@@ -27,6 +27,7 @@ LAYERS = (
     ("bench",),
     ("forms", "smooth"),
     ("graph", "ggml"),
+    ("finished",),
     ("pipeline", "operate"),
     ("preflight",),
     ("forecast",),

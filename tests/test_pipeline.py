@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from slmbench import memory, models, pipeline
 from slmbench.core import BadInput, load_task
 from slmbench.files import read_jsonl_tolerant
 from slmbench.metrics import METRICS, PROPORTIONS
+from slmbench.preflight import check_data
 from slmbench.publish import load_record, load_samples, write_result
 from slmbench.runs import code_hash
 
@@ -294,6 +297,26 @@ def test_the_report_is_written_anew_from_the_samples(run_copy: Path, slmbench: C
     assert (run_copy / "report.html").read_bytes() == before
 
 
+def test_an_export_stays_in_the_report_of_a_run_given_again(
+    run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any]
+) -> None:
+    (run_copy / "export" / "int8").mkdir(parents=True)
+    part = {"count": 2, "error": 0.1, "right": {"1.0": 0.5}, "bins": [{"confidence": 0.5, "right": 0.5}],
+            "covered": [[0.5, 1.0], [1.0, 0.5]]}  # fmt: skip
+    (run_copy / "export" / "int8" / "manifest.json").write_text(json.dumps({"calibration": {"document": part}}))
+    assert slmbench("run", recipe_file, "--runs", run_copy.parent).code == 0
+    assert "Confidence of export/int8" in (run_copy / "report.html").read_text()
+
+
+def test_the_machine_is_the_one_that_answered(
+    run_copy: Path, recipe_file: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished run that is given again on another machine keeps its times, and so the machine they are of."""
+    monkeypatch.setattr(memory, "machine", lambda: {"cpu": "another", "cores": 64, "gpus": []})
+    assert slmbench("run", recipe_file, "--runs", run_copy.parent).code == 0
+    assert load_record(run_copy)["machine"]["cpu"] != "another"
+
+
 def test_the_card_is_printed(finished: Path, slmbench: Callable[..., Any]) -> None:
     assert slmbench("card", finished).out == (finished / "README.md").read_text()
 
@@ -315,7 +338,7 @@ def test_compare_refuses_other_rows(finished: Path, run_copy: Path, slmbench: Ca
     said = slmbench("compare", finished, run_copy)
     assert said.code == 2
     assert "not taken on the same documents (only in the first:" in said.sentence
-    assert slmbench("compare", finished, finished, finished).code == 2
+    assert slmbench("compare", *[finished] * 7).code == 2
     assert "no tuned samples of tset" in slmbench("compare", finished, run_copy, "--split", "tset").sentence
 
 
@@ -378,6 +401,22 @@ def test_a_row_over_the_limit_is_named_or_counted(recipe: Any, tokenizer: Any) -
     assert split.skipped > 0 and len(split.examples) == len(split.encoded) == 24 - split.skipped
     assert [e.id for e in split.examples] == [r.id for r in split.encoded]
     assert pipeline.encoded_split(lenient, tokenizer, examples, "plain", "exam").skipped == 0
+
+
+def test_a_file_that_is_trained_and_tested_on_leaks(recipe: Any, tmp_path: Path, capfd: Any) -> None:
+    name = recipe.data.train[0]
+    both = replace(recipe.data, tests=(replace(recipe.data.tests[0], split=f"{name}:6"),), validation=0)
+    plan = SimpleNamespace(recipe=replace(recipe, data=both), task=load_task("edge_json"))
+    check_data(plan)  # type: ignore[arg-type]
+    said = capfd.readouterr().err.splitlines()
+    assert "leak" not in said[0] and re.search(r"gate +\S+:.* \d+ leak", said[1]), said
+
+
+def test_a_limit_is_on_all_sources_together(recipe: Any) -> None:
+    name = recipe.data.train[0]
+    data = replace(recipe.data, train=(f"{name}*3", "edge_json/train", "edge_intent/train*2"), limit=12, validation=2)
+    train, held = pipeline.training_examples(replace(recipe, data=data), load_task("edge_json"))
+    assert (len(train), len(held)) == (10, 2) and len({id(example) for example in train}) == 10
 
 
 def test_too_little_memory_is_told_before_training(

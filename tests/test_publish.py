@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -19,8 +20,10 @@ from slmbench import publish
 from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, score_output
 from slmbench.publish.card import eval_results
+from slmbench.publish.faults import leaf_rows
 from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
-from slmbench.publish.report import leaf_changes, loss_points, speed_points
+from slmbench.publish.report import loss_points, speed_points
+from slmbench.publish.tables import slices_table
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = {
@@ -160,7 +163,7 @@ def test_report_is_one_escaped_file() -> None:
     words = " ".join(tree.text)
     for expected in (*LABELS.values(), "tags[1]", "missing", "3.21 GiB", "text around the JSON", "Example CPU"):
         assert expected in words
-    assert page.count('class="error"') == 8
+    assert page.count('class="entry"') == 8
 
 
 HARDWARE = [
@@ -227,11 +230,134 @@ def test_report_without_base_or_training() -> None:
     assert "base not evaluated" in " ".join(Tree(page).text)
 
 
-def test_leaf_changes() -> None:
+def test_leaves_that_are_wrong_are_marked() -> None:
     gold = {"name": "Ada", "items": [{"n": 1}, {"n": True}]}
     output = '{"name":"Ada","items":[{"n":1.0},{"n":1}],"x":null} tail'
-    assert leaf_changes(gold, output) == [("items[1].n", "true", "1"), ("x", "", "null")]
-    assert leaf_changes(gold, "nothing") == []
+    absent, missing, none = (
+        *(f'<{tag} class="quiet">{word}</{tag}>' for tag, word in (("span", "absent"), ("del", "missing"))),
+        '<span class="quiet">–</span>',
+    )
+    assert leaf_rows(gold, [output]) == [
+        ["items[1].n", "<ins>true</ins>", "<del>1</del>"], ["x", absent, "<del>null</del>"],
+    ]  # fmt: skip
+    assert leaf_rows(gold, ["nothing"]) == leaf_rows(gold, [json.dumps(gold)]) == []
+    # Of several, a leaf that is wrong in one stands beside what the others say of it.
+    assert leaf_rows(gold, [output, '{"name":"Ada","items":[{"n":1},{"n":true}]}', '{"name":"Bob"}', "nothing"]) == [
+        ["name", "<ins>&quot;Ada&quot;</ins>", *["<ins>&quot;Ada&quot;</ins>"] * 2, "<del>&quot;Bob&quot;</del>", none],
+        ["items[0].n", "<ins>1</ins>", "<ins>1.0</ins>", "<ins>1</ins>", missing, none],
+        ["items[1].n", "<ins>true</ins>", "<del>1</del>", "<ins>true</ins>", missing, none],
+        ["x", absent, "<del>null</del>", absent, absent, none],
+    ]
+
+
+def listed_errors(page: str) -> list[str]:
+    return re.findall(r"<summary><code>([^<]+)", page)
+
+
+def test_the_worst_errors_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = json.dumps(EXAMPLES[5].target)[:-1] + ',"x":1} and so on'
+    score = score_output(EXAMPLES[5].target, SCHEMA, cut, "length")
+    samples = {"test": {"tuned": [*TUNED[:5], {**sample(EXAMPLES[5], cut), "score": asdict(score)}]}}
+    assert score.truncated and score.f1 > 0.8
+    page = publish.report(RECORD, samples, {}, [])
+    # No JSON, cut off; then by the leaves that are right: none, one of three, all with text behind them.
+    assert listed_errors(page) == ["row-3", "row-5", "row-4", "row-2", "row-1"]
+    assert "5 outputs are not exactly the gold value: what was cut off or is no JSON first, then those with" in page
+    both = publish.report(RECORD, {"test": samples["test"], "more": {"tuned": TUNED}}, {}, [])
+    assert listed_errors(both)[:3] == ["row-3", "row-3", "row-5"]  # alike: in the documents' order
+    monkeypatch.setattr(sys.modules["slmbench.publish.report"], "MAX_ERRORS", 2)
+    page = publish.report(RECORD, samples, {}, [])
+    assert listed_errors(page) == ["row-3", "row-5"] and "; the first 2 are listed." in page
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": {"name": "x", "task": "edge_json", "train": {"epochs": 0}}},
+        {"weights": {"name": "rules", "baseline": "rule_baseline", "origin": "rules of the generator"}},
+        {"weights": {"name": "m", "server": "http://127.0.0.1:1/v1", "origin": "a server"}},
+    ],
+    ids=["base", "baseline", "server"],
+)
+def test_what_was_not_trained_is_not_called_tuned(changes: dict[str, Any]) -> None:
+    stages = {"tuned": TUNED}
+    weights = {"weights": {**RECORD["weights"], "origin": "here"}}
+    tests = {"test": publish.split_record("plain", stages)}
+    made = record(**{**weights, **changes, "tests": tests, "training": {}, "seconds": {"test": 8.0}})
+    page = publish.report(made, {"test": stages}, {}, [])
+    assert "<th></th><th>model</th></tr>" in page and 'class="model"' in page and 'class="box model"' in page
+    assert not re.search(r'<th>(base|tuned|difference)</th>|class="[^"]*tuned|>test, tuned|base not evaluated', page)
+    # A name is a class, and that has a colour.
+    assert ".box.model," in page and "i.model," in page
+    text = publish.card(made)
+    assert "|  | model |" in text and "| tuned |" not in text and "difference" not in text
+    assert "test, model (plain prompt" in publish.summary(made) and "tuned" not in publish.summary(made)
+    head = slices_table(made["tests"]["test"], "complexity", "model").splitlines()[0]
+    assert head == "| complexity | n | JSONExact | FieldF1 |"
+
+
+def test_what_has_no_base_has_no_column_for_it() -> None:
+    text = publish.card(RECORD)
+    assert "|  | base | tuned | difference |" in text and "|  | tuned |" in text
+    page = publish.report(RECORD, SAMPLES, {}, HISTORY)
+    assert page.count("<th>base</th><th>tuned</th><th>difference</th>") == page.count("<th></th><th>tuned</th>") == 1
+    head = slices_table(RECORD["tests"]["test"], "style", "tuned").splitlines()[0]
+    assert head == "| style | n | JSONExact, base → tuned | FieldF1, base → tuned |"
+
+
+GIB = 2**30
+PLAN: dict[str, Any] = {
+    "foretold": {
+        "device": "cpu", "precision": "bf16", "gradients": "by hand", "pass_tokens": 1536, "longest_row": 803,
+        "recompute": False, "evaluation_positions": 32768, "limit": 8 * GIB,
+        "training": {"weights": GIB // 4, "activations": GIB, "loading, before": GIB // 2, "total": 5 * GIB // 4},
+        "evaluation": {"weights": GIB // 4, "prompt": 0, "loading, before": 3 * GIB // 4, "total": 3 * GIB // 4},
+        "training_seconds": 1234.5, "evaluation_seconds": 60.0, "peak": 5 * GIB // 4, "fits": True,
+    },
+    "measured": {"peak_memory_gib": 1.375, "peak_gpu_memory_gib": None, "seconds": 1500.2, "pass_tokens": 768},
+}  # fmt: skip
+
+
+def plan_rows(**changes: Any) -> dict[str, list[str]]:
+    """The tables of the section on the plan: cells by the first of their row."""
+    plan = {**PLAN, **{key: {**PLAN[key], **value} for key, value in changes.items()}}
+    page = publish.report(RECORD, SAMPLES, {}, HISTORY, plan=plan)
+    section = page.partition("<h2>Plan</h2>")[2].partition("</section>")[0]
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in re.findall(r"<tr>(.*?)</tr>", section)]
+    return {"said": re.findall(r'<p class="quiet">(.*?)</p>', section)} | {row[0]: row[1:] for row in rows}
+
+
+def test_the_report_shows_what_was_foretold_beside_what_it_took() -> None:
+    assert "Plan" not in re.findall(r"<h2>(.*?)</h2>", publish.report(RECORD, SAMPLES, {}, HISTORY))
+    assert plan_rows() == {
+        "said": [
+            "Foretold for cpu in bf16, gradients by hand; 32,768 positions at once in evaluation; 8.00 GiB allowed."
+        ],
+        "MiB": ["training", "evaluation"],
+        "weights": ["256", "256"],
+        "activations": ["1,024", "–"],
+        "prompt": ["–", "0"],
+        "loading the weights, before all that": ["512", "768"],
+        "most at any time": ["1,280", "768"],
+        "training": ["foretold", "measured"],
+        "memory, GiB": ["1.25", "1.38"],
+        "seconds": ["1,234", "1,500"],
+        "tokens a pass": ["1,536", "768"],
+    }
+
+
+def test_a_plan_on_a_gpu_of_what_has_not_ended_and_of_what_trains_nothing() -> None:
+    gpu = plan_rows(foretold={"device": "cuda", "recompute": True}, measured={"peak_gpu_memory_gib": 1.125})
+    assert gpu["GPU memory, GiB"] == ["1.25", "1.12"] and "memory, GiB" not in gpu
+    assert "each layer computed again" in gpu["said"][0]
+    page = publish.report(
+        RECORD, SAMPLES, {}, HISTORY, plan={"foretold": {**PLAN["foretold"], "training_seconds": None}}
+    )
+    assert "<td>seconds</td><td>–</td><td>–</td>" in page and "<td>1.25</td><td>–</td>" in page
+    untrained = plan_rows(foretold={"training": {"total": 0}})
+    assert (
+        untrained["MiB"] == ["evaluation"] and "training" not in untrained and "gradients" not in untrained["said"][0]
+    )
 
 
 def test_validation_losses_stand_at_their_update() -> None:

@@ -358,7 +358,7 @@ def test_no_path_of_this_machine_is_sent(slmbench: Callable[..., Any], hub: Hub,
         record["recipe"]["data"]["tests"] = [{"split": "~/ann/exam.jsonl", "prompt": "schema", "base": False}]
         record["weights"] |= {"source": "local", "name": "secret-base"}
 
-    changed(run / "record.json", elsewhere)
+    changed(run / "record.json", lambda record: (elsewhere(record), record["hashes"].update(record=seal(record))))
     config = run / "adapter" / "adapter_config.json"
     changed(config, lambda value: value.update(base_model_name_or_path="/srv/models/secret-base"))
     changed(
@@ -396,6 +396,11 @@ def test_what_is_a_path(text: str, expected: bool) -> None:
 
 BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
     ("not finished", lambda run: (run / "record.json").unlink(), r"record\.json: there is no such file: give the"),
+    (
+        "a digit changed",
+        lambda run: changed(run / "record.json", lambda record: record["metrics"]["json_exact"].update(k=150)),
+        r"mine: its record\.json is not as the run wrote it; give the run's own command again",
+    ),
     ("samples gone", lambda run: (run / "record.samples.jsonl.gz").unlink(), r"jsonl\.gz: there is no such file"),
     ("no adapter", lambda run: shutil.rmtree(run / "adapter"), r"adapter: adapter_config\.json is missing; give the"),
     ("no weights", lambda run: (run / "adapter" / "adapter_model.safetensors").unlink(), "adapter_model.*is missing"),

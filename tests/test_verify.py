@@ -288,6 +288,8 @@ def test_one_character_of_a_target_is_noticed(changed: Callable[..., Verdict]) -
         (lambda s: s["test"]["tuned"].pop(4), "samples.test.tuned."),
         (lambda s: s["test"]["base"].pop(4), "samples.test.base."),
         (lambda s: s["test"]["timed"].pop(), "samples.test.timed."),
+        (lambda s: s["test"].pop("timed"), "samples.test.timed."),
+        (lambda s: s["test"]["timed"][0].update(constraint="schema"), "tests.test"),
         (lambda s: s["unseen"]["tuned"].append(s["unseen"]["tuned"][2]), "samples.unseen.tuned."),
         (lambda s: s["test"]["tuned"].reverse(), "samples.test.tuned"),
         (lambda s: s["test"].pop("base"), "samples.test.base."),
@@ -442,6 +444,19 @@ def test_bad_input_is_one_sentence(small: Path, tmp_path: Path, slmbench: Callab
         assert said.code == 2 and sentence in said.sentence, arguments
 
 
+@pytest.mark.parametrize(
+    "harm", [{"peak_memory_gib": float("inf")}, {"created": "2025-01-02", "machine": {"cpu": "\ud800"}}]
+)
+def test_what_is_no_json_is_one_sentence(
+    harm: dict[str, Any], small: Path, tmp_path: Path, slmbench: Callable[..., Any]
+) -> None:
+    path = Path(shutil.copy(small, tmp_path))
+    shutil.copy(samples_path(small), tmp_path)
+    path.write_text(json.dumps({**json.loads(small.read_text()), **harm}))
+    said = slmbench("verify", path)
+    assert said.code == 2 and "a number in it is not finite, or a text has half a character" in said.sentence
+
+
 def test_a_folder_is_a_run_or_holds_results(small: Path, tmp_path: Path) -> None:
     assert results_of([small.parent, small]) == [small, small]
     (tmp_path / "record.json").touch()
@@ -472,6 +487,19 @@ def test_a_finished_run_is_verified_and_answers_again(
     assert "exam: answered again, the same 5 of 6 (83.3 %)" in said.out
     both = f"stored {json.dumps(own + ' ', ensure_ascii=False)}, recomputed {json.dumps(own, ensure_ascii=False)}"
     assert f"answer.exam.{forged['id']}: {both}" in said.out
+
+
+def test_what_takes_an_export_is_said(finished: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:
+    """A run's folder answers freely: of answers under a schema it compares nothing, and says so."""
+    record = load_record(finished)
+    samples = copy.deepcopy(dict(load_samples(finished, record)))
+    for sample in (sample for stages in samples["exam"].values() for sample in stages):
+        sample["constraint"] = "schema"
+    record["tests"]["exam"]["constraint"] = "schema"
+    write_result(tmp_path / "held.json", record, samples)
+    said = slmbench("verify", tmp_path / "held.json", "--rerun", finished)
+    assert said.code == 2
+    assert "none of its answers can be written again (exam: decoded under schema, which takes the" in said.sentence
 
 
 def test_other_weights_are_not_asked(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from slmbench import checkpoint, memory, models
-from slmbench.compare import compare, table
-from slmbench.config import Recipe, Test, recipe_of
+from slmbench.compare import table
+from slmbench.config import Recipe, Test
 from slmbench.core import BadInput, Example, Task, find_split, load_task, source_rows, source_times
 from slmbench.data import data_hash, read_examples, train_validation
 from slmbench.evaluate import evaluate, request, spread
@@ -26,15 +26,13 @@ from slmbench.progress import say
 from slmbench.publish import (
     build_record,
     card,
-    load_record,
-    load_samples,
     report,
     split_record,
     value_sha256,
     write_result,
 )
-from slmbench.publish.lm_eval import Answered, lm_eval_files, task_name
 from slmbench.publish.stored import FINISHED
+from slmbench.publish.tables import side_name
 from slmbench.runs import Run
 from slmbench.template import Encoded, PromptStyle, encode, prompt_hash
 from slmbench.trackers import Trackers, check
@@ -90,7 +88,9 @@ def smoke(recipe: Recipe) -> Recipe:
         recipe,
         name=f"{recipe.name}-smoke",
         data=replace(recipe.data, limit=24, validation=4 if recipe.data.validation else 0, tests=recipe.data.tests[:1]),
-        train=replace(recipe.train, epochs=min(1, recipe.train.epochs), update_examples=8),
+        train=replace(
+            recipe.train, epochs=min(1, recipe.train.epochs), update_examples=8, together=min(8, recipe.train.together)
+        ),
         evaluate=replace(recipe.evaluate, latency_rows=2),
     )
 
@@ -121,8 +121,10 @@ def make_plan(recipe: Recipe, runs: Path, track: Sequence[str] = (), memory_limi
 
 def training_examples(recipe: Recipe, task: Task) -> tuple[list[Example], list[Example]]:
     """What an epoch takes and what is held back of it, rows over the length limit among them. Raises BadInput."""
-    sources = [source_times(source) for source in recipe.data.train]
-    rows = [(e, times) for source, times in sources for e in load_examples(recipe, task, source, recipe.data.limit)]
+    sources, limit = [source_times(source) for source in recipe.data.train], recipe.data.limit
+    # A limit is on all sources together, and then each row counts once.
+    share = limit and max(1, limit // len(sources))
+    rows = [(e, 1 if limit else times) for name, times in sources for e in load_examples(recipe, task, name, share)]
     held: list[Example] = []
     if recipe.data.validation:
         _, held = train_validation([e for e, _ in rows], recipe.data.validation, recipe.seed)
@@ -191,6 +193,7 @@ def encoded_split(recipe: Recipe, tokenizer: Any, examples: Sequence[Example], s
 def train_stage(plan: Plan) -> None:
     """Train the adapter and write it with its tokenizer; the best by validation stands beside the last."""
     if plan.run.done("train") or not plan.recipe.trains:
+        checkpoint.remove(plan.run.folder / "train")  # a kill may have come between the end and this
         return
     memory.forget_peak()
     with plan.run.stage("train"), closing(Trackers(plan.run.folder, plan.track, plan.recipe.to_dict())) as trackers:
@@ -227,12 +230,11 @@ def train_recipe(plan: Plan) -> Path | None:
 
 
 def forecast_of(plan: Plan) -> Forecast:
-    """What is foretold of a plan's training. Raises SlmbenchError where it does not fit the memory that is allowed."""
-    from slmbench.forecast import check_fit, forecast
+    """What is foretold of a plan's training. Raises SlmbenchError where it does not fit the memory that is there."""
+    from slmbench.forecast import allowed, check_fit, forecast
 
-    told = forecast(plan, limit=plan.memory, measure=False)
-    if plan.memory:
-        check_fit(told, ["training"])
+    told = forecast(plan, limit=allowed(plan), measure=False)
+    check_fit(told, ["training"])
     return told
 
 
@@ -241,7 +243,7 @@ def trainer_of(plan: Plan, told: Forecast, trackers: Trackers | None = None) -> 
     from slmbench import train
 
     dtype, folder = memory.precision(plan.recipe.train.precision), plan.run.folder
-    model = train.attach_adapter(models.load_model(plan.base, dtype, memory.best_device()), plan.recipe)
+    model = train.attach_adapter(models.load_model(plan.base, dtype, train.own_device()), plan.recipe)
 
     def keep_best() -> None:
         models.save_adapter(model, folder / "adapter_best", plan.base)
@@ -268,12 +270,12 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
     if not wanted and not timed:
         return
     from slmbench.backends.hf import HfBackend
-    from slmbench.forecast import forecast
+    from slmbench.forecast import allowed, forecast
 
     dtype, device = memory.precision(settings.precision), memory.best_device()
     adapter = adapter_of(plan.run.folder, plan.recipe) if kind == "tuned" else None
+    told = forecast(plan, limit=allowed(plan), measure=False)
     model = models.load_merged(plan.base, adapter, dtype, device)
-    told = forecast(plan, limit=plan.memory, measure=False)
     many = HfBackend(model, plan.tokenizer, told.evaluation_positions)
     single = HfBackend(model, plan.tokenizer, rows=1)
     for name in wanted:
@@ -290,6 +292,8 @@ def evaluate_stage(plan: Plan, kind: str, splits: Sequence[str] | None = None) -
                 plan.task, single, [split.examples[i] for i in rows], [split.encoded[i] for i in rows], settings,
                 path, "tuned one at a time",
             )  # fmt: skip
+    if timed or (kind == "tuned" and "machine" not in plan.run.state):
+        plan.run.note("machine", memory.machine())  # whose the times are, wherever the rest is done
     note_memory(plan)
     del model, many, single
     gc.collect()
@@ -355,7 +359,7 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
         name=plan.recipe.name,
         created=run.state.get("created") or now(),
         recipe=plan.recipe.to_dict(),
-        machine=memory.machine(),
+        machine=run.state.get("machine") or memory.machine(),
         weights=weights,
         adapter={"parameters": training["trainable_parameters"]},
         data=facts,
@@ -370,12 +374,24 @@ def publish_stage(plan: Plan) -> dict[str, Any]:
     record["hardware"] = summary(run.folder / "hardware.jsonl")
     run.note("created", record["created"])
     examples = {name: split.examples for name, split in plan.tests.items()}
-    history = read_jsonl_tolerant(run.folder / "train" / "history.jsonl")
     record = write_result(run.folder / "record.json", record, samples)
     run.write("training_metadata.json", json_text({key: record[key] for key in METADATA}))
     run.write("README.md", card(record))
-    run.write("report.html", report(record, samples, examples, history, read_lines(run.folder / "hardware.jsonl")))
+    run.write("report.html", report(record, samples, examples, *beside(run.folder)))
     return record
+
+
+def beside(folder: Path) -> tuple[list[Any], list[Any], dict[str, Any], dict[str, Any] | None]:
+    """What a run's folder has for its report besides the record: the history of its training, samples of the hardware,
+    what each of its exports says of its confidences, and the plan it was begun with."""
+    calibration = {
+        path.parent.name: read_json(path, FINISHED).get("calibration")
+        for path in sorted(folder.glob("export/[!.]*/manifest.json"))
+    }
+    history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
+    plan = folder / "plan.json"
+    told = read_json(plan, FINISHED) if plan.is_file() else None
+    return history, read_lines(folder / "hardware.jsonl"), calibration, told
 
 
 METADATA = (
@@ -415,8 +431,9 @@ def run_recipe(
         record = publish_stage(plan)
     for name, test in record["tests"].items():
         if test["comparison"]:
-            say(f"\n{name}, base against tuned on the same {test['comparison']['n']} rows:")
-            say(table(test["comparison"]))
+            side = side_name(record)
+            say(f"\n{name}, base against {side} on the same {test['comparison']['n']} rows:")
+            say(table(test["comparison"], b=side))
     adapter = ", adapter/" if recipe.trains else ""
     say(f"\nwritten to {plan.run.folder}: report.html, README.md (the model card), record.json{adapter}")
     return record
@@ -438,92 +455,9 @@ def evaluate_recipe(plan: Plan, splits: Sequence[str] | None) -> str:
                 own = (plan.tests[name].task or plan.task).measures(samples)
                 told = "  ".join(f"{LABELS[m]} {shown(f['value'], m)}" for m, f in summarize(samples).items())
                 told += "".join(f"  {f['label']} {shown(f['value'], m, 'share' in f)}" for m, f in own.items())
-                lines.append(f"{name} {kind} (n = {len(samples)}): {told}")
+                called = kind if kind == "base" or plan.recipe.trains else "model"
+                lines.append(f"{name} {called} (n = {len(samples)}): {told}")
     return "\n".join(lines)
-
-
-def rewrite_report(folder: Path) -> Path:
-    """The `report` verb: the report of a finished run, anew from its stored samples."""
-    record = load_record(folder)
-    samples = load_samples(folder, record)
-    history = read_jsonl_tolerant(folder / "train" / "history.jsonl")
-    recipe = recipe_of(record["recipe"], str(folder / "record.json"))
-    task = load_task(recipe.task)
-    examples = {test.name: asked_examples(recipe, task, test) for test in recipe.data.tests}
-    hardware = read_lines(folder / "hardware.jsonl")
-    calibration = {
-        path.parent.name: read_json(path, FINISHED).get("calibration")
-        for path in sorted(folder.glob("export/*/manifest.json"))
-    }
-    page = report(record, samples, examples, history, hardware, calibration)
-    write_atomic(folder / "report.html", page)
-    return folder / "report.html"
-
-
-def export_results(place: Path, out: Path) -> list[Path]:
-    """The `export-results` verb: a result as lm-eval writes its own, a folder for the tuned model and one for its base.
-
-    `place` is a run's folder or a file of `results/`. A test set whose data is not here is left out and said so. Raises
-    BadInput where none is left, and where data is not what was answered.
-    """
-    record = load_record(place)
-    samples = load_samples(place, record)
-    recipe = recipe_of(record["recipe"], str(place))
-    own = load_task(recipe.task)
-    answered: dict[str, list[Answered]] = {"tuned": [], "base": []}
-    for test in recipe.data.tests:
-        try:
-            examples = asked_examples(recipe, own, test)
-        except BadInput as error:
-            say(f"{test.name} is left out: {error}")
-            continue
-        if data_hash(examples) != record["hashes"]["data"].get(test.name):
-            raise BadInput(f"{place}: {test.name} is not the data that was answered; give the run's own command again.")
-        name = task_name(own, test)
-        if any(name == part.name for parts in answered.values() for part in parts):
-            raise BadInput(
-                f"{place}: two of its test sets are {name} to lm-eval; rename a file, or publish them apart."
-            )
-        for stage, parts in answered.items():
-            found = samples.get(test.name, {}).get(stage)
-            if not found:
-                continue
-            if [sample["id"] for sample in found] != [example.id for example in examples]:
-                raise BadInput(
-                    f"{place}: the {stage} answers of {test.name} are not those of its documents; {FINISHED}."
-                )
-            parts.append(Answered(name, task_of(own, test), test, examples, found))
-    if not any(answered.values()):
-        raise BadInput(f"{place}: the data of none of its test sets is here; put it where the recipe names it.")
-    files: dict[str, str] = {}
-    for stage, parts in answered.items():
-        files |= lm_eval_files(record, stage, parts) if parts else {}
-    for name, text in files.items():
-        write_atomic(out / name, text)
-    return [out / name for name in files]
-
-
-def compare_runs(folders: Sequence[Path], split: str | None) -> tuple[tuple[str, str], dict[str, Any]]:
-    """The `compare` verb: the tuned samples of two results, or base and tuned of one; (names, comparison).
-
-    Each is a run's folder or a file of `results/`.
-    """
-    if len(folders) > 2:
-        raise BadInput(f"compare takes one or two runs, not {len(folders)}.")
-    records = [load_record(folder) for folder in folders]
-    samples = [load_samples(folder, record) for folder, record in zip(folders, records, strict=True)]
-    name = split or next(iter(records[0]["tests"]))
-    kinds = [(0, "base"), (0, "tuned")] if len(folders) == 1 else [(0, "tuned"), (1, "tuned")]
-    sides = []
-    for i, kind in kinds:
-        found = samples[i].get(name, {})
-        if kind not in found:
-            raise BadInput(
-                f"{folders[i]}: no {kind} samples of {name}; give a --split of {', '.join(records[0]['tests'])}."
-            )
-        sides.append(found[kind])
-    names = ("base", "tuned") if len(folders) == 1 else (records[0]["name"], records[1]["name"])
-    return names, compare(*sides)
 
 
 def build_data(task: str, split: str | None, rows: int | None, out: Path | None) -> list[str]:

@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from slmbench import memory, models
 from slmbench.config import Recipe, Test, recipe_of
-from slmbench.core import BadInput, Completion, Example, SlmbenchError, Task, find_split, load_task, source_rows
+from slmbench.core import (
+    BadInput,
+    Completion,
+    Example,
+    Request,
+    SlmbenchError,
+    Task,
+    find_split,
+    load_task,
+    source_rows,
+)
 from slmbench.data import data_hash
 from slmbench.evaluate import make_sample, request, spread
 from slmbench.exported import MANIFEST, load_exported
@@ -51,6 +61,7 @@ SHARE = 10
 LISTED = 20
 """Differences that are printed of one result."""
 ADAPTER = Path("adapter") / models.ADAPTER
+Ask = Callable[[Example, Test, str], Request]
 
 
 @dataclass(frozen=True)
@@ -213,7 +224,8 @@ def scored(
     ids = list(by_id) if examples is not None else list(dict.fromkeys(s["id"] for s in stages.get("tuned", ())))
     timed = [ids[i] for i in spread(len(ids), recipe.evaluate.latency_rows)] if ids else []
     anew: dict[str, list[Sample]] = {}
-    for stage in sorted({*stages, "tuned", *(["base"] if test.base else [])}):
+    wanted = ["tuned", *(["base"] if test.base else []), *(["timed"] if timed and test == recipe.data.tests[0] else [])]
+    for stage in sorted({*stages, *wanted}):
         place, part = f"samples.{test.name}.{stage}", stages.get(stage, ())
         verdict.differences += misplaced(place, part, timed if stage.endswith("timed") else ids)
         for sample in part:
@@ -320,25 +332,29 @@ def answer_again(place: Path, weights: Path, verdict: Verdict, *, rows: int | No
     recipe = recipe_of(record["recipe"], str(record_path(place)))
     own, samples = load_task(recipe.task), load_samples(place, record)
     found, opened = opened_weights(weights, recipe, record)
+    exported = (weights / MANIFEST).is_file()
     if differing := differences(record, found):
         verdict.differences += differing
         verdict.notes.append(f"{weights}: other weights than those of the result; nothing was asked of them")
         return
     asked: list[tuple[Test, list[Example]]] = []
+    not_asked = []
     for test in recipe.data.tests:
         examples = examples_here(recipe, own, test, Verdict(""))
+        constraint = record["tests"][test.name]["constraint"]
         if examples is None or data_hash(examples) != record["hashes"]["data"].get(test.name):
-            verdict.notes.append(f"{test.name}: its data is not here; none of it was asked again")
-        elif record["tests"][test.name]["constraint"] != "free":
-            verdict.notes.append(f"{test.name}: not decoded freely; none of it was asked again")
+            not_asked.append(f"{test.name}: its data is not here")
+        elif constraint != "free" and not exported:
+            not_asked.append(f"{test.name}: decoded under {constraint}, which takes the folder of its export")
         else:
             asked.append((test, drawn(examples, rows, f"{seed}/{test.name}")))
     if not asked:
-        return
-    backend, tokenizer = opened()
+        raise BadInput(f"{place}: none of its answers can be written again ({'; '.join(not_asked)}).")
+    verdict.notes += [f"{reason}; none of it was asked again" for reason in not_asked]
+    backend, ask = opened()
     for test, examples in asked:
         stored = {sample["id"]: sample["output"] for sample in samples[test.name]["tuned"]}
-        requests = [request(encode(example, tokenizer, test.prompt), recipe.evaluate) for example in examples]
+        requests = [ask(example, test, record["tests"][test.name]["constraint"]) for example in examples]
         changed = []
         with progress(f"again {test.name}", len(requests), "documents") as advance:
             for completion in backend.generate(requests):
@@ -358,8 +374,9 @@ def drawn(examples: Sequence[Example], rows: int | None, seed: str) -> list[Exam
 
 def opened_weights(
     folder: Path, recipe: Recipe, record: Record
-) -> tuple[dict[Path_, Any], Callable[[], tuple[Backend, Any]]]:
-    """The hashes of the weights in a folder, as a record has them, and what opens them: () -> (backend, tokenizer)."""
+) -> tuple[dict[Path_, Any], Callable[[], tuple[Backend, Ask]]]:
+    """The hashes of the weights in a folder, as a record has them, and what opens them: () -> (backend, what it is
+    asked for an example of a test set under a constraint)."""
     if (folder / MANIFEST).is_file():
         exported = load_exported(folder)
         manifest = exported.manifest
@@ -367,8 +384,14 @@ def opened_weights(
         hashes = (base.get("sha256"), base.get("tokenizer_sha256"), adapter)
         files = value_sha256(manifest["files"])
 
-        def opened() -> tuple[Backend, Any]:
-            return exported.backend(), exported.tokens
+        def opened() -> tuple[Backend, Ask]:
+            def ask(example: Example, test: Test, constraint: str) -> Request:
+                freely = request(encode(example, exported.tokens, test.prompt), recipe.evaluate)
+                if constraint == "free":
+                    return freely
+                return exported.request(example, freely.max_new_tokens, constraint)
+
+            return exported.backend(), ask
 
     elif (adapter_file := folder / ADAPTER).is_file() or (not recipe.trains and record_path(folder).is_file()):
         found, files = models.find(recipe.base), None
@@ -377,13 +400,17 @@ def opened_weights(
         # As it was answered, whatever this machine would choose.
         asked = record.get("evaluation", {}).get("precision", recipe.evaluate.precision)
 
-        def opened() -> tuple[Backend, Any]:
+        def opened() -> tuple[Backend, Ask]:
             from slmbench.backends.hf import HfBackend
 
             device = memory.best_device()
             model = models.load_merged(found, adapter_file.parent if tuned else None, memory.precision(asked), device)
             tokenizer = models.load_tokenizer(found)
-            return HfBackend(model, tokenizer), tokenizer
+
+            def ask(example: Example, test: Test, constraint: str) -> Request:
+                return request(encode(example, tokenizer, test.prompt), recipe.evaluate)
+
+            return HfBackend(model, tokenizer), ask
 
     else:
         raise BadInput(f"{folder}: neither an adapter nor an export in it; give the folder of a run, or of an export.")

@@ -53,11 +53,7 @@ def _add_run_verbs(verbs: Any) -> None:
         verb.add_argument("run", type=Path, help="folder of a run, such as runs/edge_json_135m")
         verb.set_defaults(call=call)
     json_option(show)
-    compare = verbs.add_parser("compare", help="two runs on the same rows, or the base and adapter of one, paired")
-    compare.add_argument("run", type=Path, nargs="+", help="one or two folders of runs")
-    compare.add_argument("--split", help="the test set (default: the first)")
-    json_option(compare)
-    compare.set_defaults(call=_compare)
+    _add_compare(verbs)
     _add_verify(verbs)
     publish = verbs.add_parser("publish", help="put runs into results/ and write the README's table anew")
     publish.add_argument("run", type=Path, nargs="*", help="folders of finished runs")
@@ -65,6 +61,23 @@ def _add_run_verbs(verbs: Any) -> None:
     publish.add_argument("--readme", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
     publish.set_defaults(call=_publish)
     _add_export_results(verbs)
+
+
+def _add_compare(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "compare",
+        help="runs on the same rows, or the base and adapter of one, paired",
+        description="Up to six runs on the same rows, each in pairs with the first, or the base and adapter of one.",
+    )
+    verb.add_argument("run", type=Path, nargs="+", help="a folder of a run, or a file of results/")
+    verb.add_argument("--split", help="the test set (default: the first)")
+    output = verb.add_mutually_exclusive_group()
+    output.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write a page that opens offline instead: figures, slices, times, and the documents on which they differ",
+    )  # fmt: skip
+    json_option(output)
+    verb.set_defaults(call=_compare)
 
 
 def _add_export_results(verbs: Any) -> None:
@@ -148,17 +161,23 @@ def _card(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from slmbench.pipeline import rewrite_report
+    from slmbench.finished import rewrite_report
 
     print(rewrite_report(arguments.run))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     from slmbench.compare import table
-    from slmbench.pipeline import compare_runs
+    from slmbench.finished import compare_runs, write_comparison
 
-    names, comparison = compare_runs(arguments.run, arguments.split)
-    print(json.dumps(comparison, ensure_ascii=False, indent=1) if arguments.json else table(comparison, *names))
+    if arguments.html:
+        print(write_comparison(arguments.run, arguments.split, arguments.html))
+        return
+    (first, *others), found = compare_runs(arguments.run, arguments.split)
+    if arguments.json:
+        print(json.dumps(found if len(found) > 1 else found[0], ensure_ascii=False, indent=1))
+    else:
+        print("\n\n".join(table(one, first, name) for name, one in zip(others, found, strict=True)))
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -185,6 +204,6 @@ def _publish(arguments: argparse.Namespace) -> None:
 
 
 def _export_results(arguments: argparse.Namespace) -> None:
-    from slmbench.pipeline import export_results
+    from slmbench.finished import export_results
 
     print(*export_results(arguments.result, arguments.out), sep="\n")

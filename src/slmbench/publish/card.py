@@ -11,7 +11,7 @@ from slmbench.config import Test
 from slmbench.metrics import LABELS, SLICE_KEYS
 from slmbench.models import KNOWN
 from slmbench.publish.record import Record, kind_of
-from slmbench.publish.tables import markdown_table, results_table, slices_table
+from slmbench.publish.tables import markdown_table, results_table, side_name, slices_table
 from slmbench.template import prompt_text
 
 if TYPE_CHECKING:
@@ -141,13 +141,13 @@ def introduction(record: Record) -> str:
 
 def results(record: Record) -> str:
     """The result tables of every test split."""
-    parts = ["## Results"]
+    parts, side = ["## Results"], side_name(record)
     for split, test in record["tests"].items():
         parts.append(f"### {split}, {test['prompt']} prompt, {test['constraint']} generation")
-        parts.append(results_table(test))
+        parts.append(results_table(test, side))
         for key in SLICE_KEYS:
             if len(test["slices"][key]) > 1:
-                parts.append(f"<details><summary>by {key}</summary>\n\n{slices_table(test, key)}\n\n</details>")
+                parts.append(f"<details><summary>by {key}</summary>\n\n{slices_table(test, key, side)}\n\n</details>")
     return "\n\n".join(parts)
 
 

@@ -132,12 +132,21 @@ def histogram(title: str, series: Mapping[str, Sequence[float]], x_label: str, b
 
 def legend(names: Sequence[str]) -> Markup:
     """Colour keys, where there is more than one colour."""
-    keys = (el("span", el("i", class_=name), name, class_="key") for name in names)
-    return join(*keys) if len(names) > 1 else Markup()
+    return join(*(key(name, name) for name in names)) if len(names) > 1 else Markup()
 
 
-def bars(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]]) -> Markup:
-    """Shares with their intervals as horizontal bars: (label, series name -> {k, n, value, low, high})."""
+def key(name: str, words: str) -> Markup:
+    """A colour, by the CSS class that has it, and what it stands for."""
+    return el("span", el("i", class_=name), words, class_="key")
+
+
+def bars(
+    rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], titles: Mapping[str, str] | None = None
+) -> Markup:
+    """Shares with their intervals as horizontal bars: (label, series name -> {k, n, value, low, high}).
+
+    A series' name is its CSS class; `titles` are what a bar says on being pointed at.
+    """
     lines = []
     for label, parts in rows:
         tracks = []
@@ -146,6 +155,7 @@ def bars(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]]) -> Marku
             fill = el("i", class_=name, style=f"width:{100 * part['value']:.1f}%")
             reach = el("b", style=f"left:{low:.1f}%;width:{high - low:.1f}%")
             note = el("span", f"{100 * part['value']:.0f} % ({part['k']}/{part['n']})", class_="note")
-            tracks.append(el("div", el("span", fill, reach, class_="track"), note, class_="pair"))
+            told: dict[str, str | float] = {"title": titles[name]} if titles else {}
+            tracks.append(el("div", el("span", fill, reach, class_="track"), note, class_="pair", **told))
         lines.append(el("div", el("span", label, class_="label"), el("div", *tracks), class_="bar"))
     return el("div", *lines, class_="bars")

@@ -177,6 +177,8 @@ def _run_parts(
         raise BadInput(f"{folder}: this run is still at work; wait for it to end.")
     stored = load_record(folder)
     samples = checked_samples(samples_path(folder / "record.json"), stored)
+    if seal(stored) != stored["hashes"].get("record"):
+        raise BadInput(f"{folder}: its record.json is not as the run wrote it; give the run's own command again.")
     if kind_of(stored) != "tuned":
         raise BadInput(f"{folder}: nothing was trained in it, so there is no adapter to give away.")
     record, shortened = nowhere(stored)

@@ -45,6 +45,11 @@ def check_record(value: Any, where: str) -> Record:
         raise BadInput(f"{where}: not a run's record, created is no time; give its own command again.") from None
     if missing := [key for key in HASHES if key not in record["hashes"]]:
         raise BadInput(f"{where}: not a run's record, hashes.{missing[0]} is missing; give its own command again.")
+    try:
+        value_sha256(record)
+    except ValueError:
+        what = "a number in it is not finite, or a text has half a character"
+        raise BadInput(f"{where}: not a run's record, {what}; give its own command again.") from None
     return record
 
 
@@ -123,7 +128,7 @@ def split_record(prompt: str, stages: Mapping[str, Sequence[Sample]], task: Task
     of the same documents.
     """
     tuned, base = stages["tuned"], stages.get("base")
-    constraints = {sample["constraint"] for sample in (*tuned, *(base or ()))}
+    constraints = {sample["constraint"] for samples in stages.values() for sample in samples}
     if len(constraints) > 1:
         raise BadInput(f"samples decoded as {', '.join(sorted(constraints))} cannot share a row; publish them apart.")
     return {

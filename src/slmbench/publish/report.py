@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from slmbench.core import Example, load_task
-from slmbench.metrics import LABELS, SLICE_KEYS, Sample, shown
+from slmbench.metrics import SLICE_KEYS, Figure, Sample, shown
 from slmbench.monitor import energy_text
 from slmbench.publish.calibration import calibration_section
 from slmbench.publish.card import base_id, flattened
+from slmbench.publish.faults import leaf_table, outcome
+from slmbench.publish.foretold import plan_section
 from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
+from slmbench.publish.page import entry, listing, page
 from slmbench.publish.record import Record, SamplesBySplit, kind_of
-from slmbench.publish.tables import change, full, measure_rows
-from slmbench.schema import Path_, first_json, leaves, same, strict_loads
+from slmbench.publish.tables import figure_rows, full, side_name
 
 MAX_ERRORS = 500
-MAX_LEAVES = 40
-CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-FILTERS = ("split", "kind", *SLICE_KEYS)
+FILTERS = {"split": "split", "kind": "kind", "complexity": "complexity", "style": "style", "schema_id": "schema"}
 
 
 def report(
@@ -30,31 +29,28 @@ def report(
     history: Sequence[Mapping[str, Any]],
     hardware: Sequence[Mapping[str, Any]] = (),
     calibration: Mapping[str, Mapping[str, Any] | None] | None = None,
+    plan: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page.
 
     `samples` are split -> {"tuned": [...], "base": [...], "timed": [...]}, all but `tuned` optional; `examples` are
     split -> the documents; `history` the rows of the training's `history.jsonl`; `hardware` the run's samples as
-    `monitor.read_lines` gives them; `calibration` is export -> what its manifest says of its confidences.
+    `monitor.read_lines` gives them; `calibration` is export -> what its manifest says of its confidences; `plan` is
+    what the run's `plan.json` holds.
     """
+    side = side_name(record)
     sections = [
         header(record),
         headline(record),
-        *(split_section(split, test, samples.get(split, {})) for split, test in record["tests"].items()),
+        *(split_section(split, test, samples.get(split, {}), side) for split, test in record["tests"].items()),
         training_section(record, history),
+        *([plan_section(plan)] if plan else []),
         cost_section(record, samples),
         *([hardware_section(record, hardware)] if hardware else []),
         *(calibration_section(name, told) for name, told in (calibration or {}).items() if told),
         errors_section(samples, examples),
     ]
-    head = join(
-        Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{CSP}">'),
-        el("title", f"{record['name']}: slmbench report"),
-        el("style", Markup(STYLE)),
-    )
-    body = el("body", el("main", *sections), el("script", Markup(SCRIPT)))
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n{body}</html>\n'
+    return page(f"{record['name']}: slmbench report", *sections)
 
 
 def header(record: Record) -> Markup:
@@ -68,39 +64,38 @@ def header(record: Record) -> Markup:
 
 
 def headline(record: Record) -> Markup:
-    """One tile for each test split: JSONExact of the tuned model, large, over the base model's."""
-    tiles = []
+    """One tile for each test split: JSONExact, large, over the base model's."""
+    tiles, tuned = [], kind_of(record) == "tuned"
     for split, test in record["tests"].items():
         part = test["metrics"]["json_exact"]
-        before = f"base {full(test['base']['json_exact'], 'json_exact')}" if test["base"] else "base not evaluated"
-        tiles.append(
-            el(
-                "div",
-                el("span", f"JSONExact on {split}"),
-                el("strong", shown(part["value"], "json_exact")),
-                el("span", f"{part['k']} of {part['n']}; {100 * part['low']:.0f}–{100 * part['high']:.0f} %"),
-                el("span", before, class_="quiet"),
-                class_="tile",
-            )
-        )
+        beside = [f"base {full(test['base']['json_exact'], 'json_exact')}"] if test["base"] else []
+        beside += ["base not evaluated"] if tuned and not test["base"] else []
+        tiles.append(tile(f"JSONExact on {split}", part, *beside))
     return el("section", *tiles, class_="tiles")
 
 
-def split_section(split: str, test: Mapping[str, Any], samples: Mapping[str, Sequence[Sample]]) -> Markup:
+def tile(name: str, part: Figure, *beside: str, **attributes: str) -> Markup:
+    """A share with its counts and interval, large, under its name and over what stands beside it."""
+    return el(
+        "div",
+        el("span", name),
+        el("strong", shown(part["value"], "json_exact")),
+        el("span", f"{part['k']} of {part['n']}; {100 * part['low']:.0f}–{100 * part['high']:.0f} %"),
+        *(el("span", words, class_="quiet") for words in beside),
+        **{"class_": "tile", **attributes},
+    )
+
+
+def split_section(split: str, test: Mapping[str, Any], samples: Mapping[str, Sequence[Sample]], side: str) -> Markup:
     """The table of one test split, its slices as bars, and what its task has to show."""
-    base, comparison = test["base"] or {}, (test["comparison"] or {}).get("metrics", {})
-    rows = [
-        [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
-        for name, label in LABELS.items()
-    ]
-    parts = [table(["", "base", "tuned", "difference"], [*rows, *measure_rows(test)])]
+    parts = [table(*figure_rows(test, side))]
     for key in SLICE_KEYS:
         known = (test["base_slices"] or {}).get(key, {})
         lines = []
         for name, part in test["slices"][key].items():
             both = {"base": known[name]["json_exact"]} if name in known else {}
-            lines.append((name, {**both, "tuned": part["json_exact"]}))
-        summary = el("summary", f"JSONExact by {key.replace('_id', '')}")
+            lines.append((name, {**both, side: part["json_exact"]}))
+        summary = el("summary", f"JSONExact by {FILTERS[key]}")
         state: dict[str, str | float] = {"open": ""} if key == "complexity" else {}
         parts.append(el("details", summary, bars(lines), **state))
     if test.get("task") and samples.get("tuned"):
@@ -194,23 +189,24 @@ def hardware_section(record: Record, hardware: Sequence[Mapping[str, Any]]) -> M
 
 def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
     """Lengths, latency, memory and time."""
-    tuned = [sample for stages in samples.values() for sample in stages["tuned"]]
+    side = side_name(record)
+    own = [sample for stages in samples.values() for sample in stages["tuned"]]
     charts = [
-        histogram("Prompt length", {"tuned": [s["prompt_tokens"] for s in tuned]}, "tokens"),
-        histogram("Output length", {"tuned": [s["output_tokens"] for s in tuned]}, "tokens"),
+        histogram("Prompt length", {side: [s["prompt_tokens"] for s in own]}, "tokens"),
+        histogram("Output length", {side: [s["output_tokens"] for s in own]}, "tokens"),
     ]
     timed = [
         s["total_s"] for stages in samples.values() for s in stages.get("timed", stages["tuned"]) if s["batch"] == 1
     ]
     if timed:
-        charts.append(histogram("Latency of one document, batch 1", {"tuned": timed}, "seconds"))
+        charts.append(histogram("Latency of one document, batch 1", {side: timed}, "seconds"))
     rows = [
-        [f"{split}, {name}", *(seconds(test[key][p]) for p in LATENCIES), *rate(test[key])]
+        [f"{split}, {name}", *times(test[key])]
         for split, test in record["tests"].items()
-        for name, key in (("base", "base_latency"), ("tuned", "latency"))
+        for name, key in (("base", "base_latency"), (side, "latency"))
         if test[key]
     ]
-    times = [[name, f"{value:,.1f} s"] for name, value in record["seconds"].items()]
+    spent = [[name, f"{value:,.1f} s"] for name, value in record["seconds"].items()]
     peak = record["peak_memory_gib"]
     memory = [
         ["peak memory", "–" if peak is None else f"{peak:.2f} GiB"],
@@ -219,26 +215,15 @@ def cost_section(record: Record, samples: SamplesBySplit) -> Markup:
     return el(
         "section",
         el("h2", "Cost"),
-        el("div", *charts, table(["stage", ""], times + memory), class_="grid2"),
-        table(
-            [
-                "at batch 1",
-                "p50",
-                "p95",
-                "first token p50",
-                "p95",
-                "tokens/s",
-                "tokens in",
-                "tokens out",
-                "same answers",
-            ],
-            rows,
-        ),
+        el("div", *charts, table(["stage", ""], spent + memory), class_="grid2"),
+        table(["at batch 1", *TIMES], rows),
         el("details", el("summary", "Machine and hashes"), table(["", ""], identity(record))),
     )
 
 
 LATENCIES = ("p50_s", "p95_s", "first_token_p50_s", "first_token_p95_s")
+TIMES = ("p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out", "same answers")
+"""What `times` gives, as a table's head."""
 
 
 def seconds(value: float | None) -> str:
@@ -248,10 +233,11 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
-def rate(timing: Mapping[str, Any]) -> list[str]:
-    """Tokens a second, in and out, and how many answers at batch 1 are those of the batched run."""
+def times(timing: Mapping[str, Any]) -> list[str]:
+    """Latencies, tokens a second, in and out, and how many answers at batch 1 are those of the batched run."""
     speed, same = timing["tokens_per_s"], timing.get("same_answers")
     return [
+        *(seconds(timing[name]) for name in LATENCIES),
         "–" if speed is None else f"{speed:.1f}",
         f"{timing['prompt_tokens']:,}",
         f"{timing['output_tokens']:,}",
@@ -266,171 +252,44 @@ def identity(record: Record) -> list[tuple[str, str]]:
 
 
 def errors_section(samples: SamplesBySplit, examples: Mapping[str, Sequence[Example]]) -> Markup:
-    """Every document that the model, tuned if it is, does not answer exactly, with filters; at most 500."""
+    """Every document that the model does not answer exactly, the worst answer first, with filters; at most 500."""
     texts = {(split, example.id): example.text for split, rows in examples.items() for example in rows}
     wrong = [(split, s) for split, stages in samples.items() for s in stages["tuned"] if not s["score"]["exact"]]
+    wrong.sort(key=lambda found: rightness(found[1]))
     listed = wrong[:MAX_ERRORS]
-    facets = [facet(split, sample) for split, sample in listed]
-    selects = [
-        el(
-            "label",
-            f"{key.replace('_id', '')} ",
-            el(
-                "select",
-                el("option", "all", value=""),
-                *(el("option", value) for value in sorted({part[key] for part in facets})),
-                data_key=key,
-            ),
-        )
-        for key in FILTERS
+    facets = [
+        {"split": split, "kind": outcome(sample), **{key: str(sample[key]) for key in SLICE_KEYS}}
+        for split, sample in listed
     ]
     entries = [
-        entry(sample, texts.get((split, sample["id"]), ""), part)
+        error(sample, texts.get((split, sample["id"]), ""), part)
         for (split, sample), part in zip(listed, facets, strict=True)
     ]
-    count = f"{len(wrong)} outputs are not exactly the gold value"
-    count += f"; the first {MAX_ERRORS} are listed. " if len(wrong) > MAX_ERRORS else ". "
-    shown_now = el("span", el("output", str(len(listed)), id="shown"), " shown.")
-    return el(
-        "section",
-        el("h2", "Errors"),
-        el("p", count, shown_now),
-        el("form", *selects, id="filters"),
-        el("div", *entries, id="errors"),
-    )
+    said = f"{len(wrong)} outputs are not exactly the gold value: what was cut off or is no JSON first, then those with"
+    said += " the fewest leaves right (F1)"
+    said += f"; the first {MAX_ERRORS} are listed." if len(wrong) > MAX_ERRORS else "."
+    return listing("Errors", said, FILTERS, facets, entries)
 
 
-def facet(split: str, sample: Sample) -> dict[str, str]:
-    """What the filters select an error by."""
+def rightness(sample: Sample) -> tuple[bool, float]:
+    """What sorts the worst answer first: one that was cut off or is no JSON, then the lowest F1 of leaves."""
     score = sample["score"]
-    if score["truncated"]:
-        kind = "truncated"
-    elif not score["parsed_lenient"]:
-        kind = "not JSON"
-    elif score["exact_lenient"]:
-        kind = "text around the JSON"
-    else:
-        kind = "wrong values" if score["compliant"] else "breaks the schema"
-    return {"split": split, "kind": kind, **{key: str(sample[key]) for key in SLICE_KEYS}}
+    return not score["truncated"] and score["parsed_lenient"], score["f1"]
 
 
-def entry(sample: Sample, text: str, part: Mapping[str, str]) -> Markup:
+def error(sample: Sample, text: str, part: Mapping[str, str]) -> Markup:
     """One error: its text, gold and output, and the leaves that differ."""
     score = sample["score"]
     hits = f"{score['hits']} of {score['gold']} leaves right"
-    rows = leaf_changes(strict_loads(sample["target"]), sample["output"])
-    marked = [
-        [path, el("ins", gold) if gold else el("span", "absent", class_="quiet"), el("del", got) if got else missing()]
-        for path, gold, got in rows[:MAX_LEAVES]
-    ]
-    more = [el("p", f"and {len(rows) - MAX_LEAVES} more leaves", class_="quiet")] if len(rows) > MAX_LEAVES else []
-    notes = [el("p", note, class_="quiet") for note in score["errors"]]
-    data: dict[str, str | float] = {f"data_{key}": value for key, value in part.items()}
-    return el(
-        "details",
-        el("summary", el("code", sample["id"]), f" {part['kind']}; {hits}"),
+    return entry(
+        part,
+        join(el("code", sample["id"]), f" {part['kind']}; {hits}"),
         el("h3", "Text"),
         el("pre", text),
-        *([el("h3", "Leaves that differ"), table(["path", "gold", "output"], marked), *more] if marked else []),
+        *leaf_table(sample["target"], [("output", sample["output"])]),
         el("h3", "Gold"),
         el("pre", sample["target"]),
         el("h3", f"Output ({sample['finish']}, {sample['output_tokens']} tokens)"),
         el("pre", sample["output"]),
-        *notes,
-        class_="error",
-        **data,
+        *(el("p", note, class_="quiet") for note in score["errors"]),
     )
-
-
-def missing() -> Markup:
-    """The mark of a leaf that the output does not have."""
-    return el("del", "missing", class_="quiet")
-
-
-def leaf_changes(gold: Any, output: str) -> list[tuple[str, str, str]]:
-    """(path, gold, output) of the leaves that differ, as JSON text, "" where there is none; [] if it does not parse."""
-    wanted = dict(leaves(gold))
-    paths, said = differing(wanted, output) or ([], {})
-    return [(pointer(path), spelt(wanted, path), spelt(said, path)) for path in paths]
-
-
-def differing(wanted: Mapping[Path_, Any], output: str) -> tuple[list[Path_], dict[Path_, Any]] | None:
-    """(paths of the leaves that differ, those that were wanted first, the output's leaves); None if it has no JSON."""
-    try:
-        said = dict(leaves(first_json(output)))
-    except ValueError:
-        return None
-    paths = [*wanted, *(path for path in said if path not in wanted)]
-    return [p for p in paths if not (p in wanted and p in said and same(wanted[p], said[p]))], said
-
-
-def spelt(values: Mapping[Path_, Any], path: Path_) -> str:
-    """The leaf as JSON text, "" where there is none."""
-    return json.dumps(values[path], ensure_ascii=False) if path in values else ""
-
-
-def pointer(path: Sequence[str | int]) -> str:
-    """A leaf path as people write it: `items[0].name`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "(whole value)"
-
-
-STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--quiet:#66707c;--rule:#e2e6ea;--soft:#f6f7f9;
---base:#9aa5b1;--tuned:#0f766e;--wrong:#b42318;--right:#17663a;--gpu:#b45309}
-@media(prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e9ec;--quiet:#98a2ad;--rule:#2c3238;--soft:#1c2024;
---base:#6b7683;--tuned:#2bb5a6;--wrong:#ff8a7a;--right:#6fd79a;--gpu:#f0a14a}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;
-font-variant-numeric:tabular-nums}
-main{max-width:64rem;margin:0 auto;padding:1.5rem 1rem 4rem}
-h1{font-size:1.6rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2.5rem 0 .75rem}
-h3{font-size:.8rem;margin:.9rem 0 .25rem;color:var(--quiet)}
-header p,.quiet{color:var(--quiet);margin:.25rem 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.75rem;margin-top:1.25rem}
-.tile{border:1px solid var(--rule);border-radius:.5rem;padding:.9rem 1rem;display:flex;flex-direction:column;
-font-size:.85rem}
-.tile strong{font-size:2rem;line-height:1.25;color:var(--tuned)}
-.scroll{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;width:100%;font-size:.87rem}
-th,td{padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--rule);vertical-align:top;text-align:left}
-th{color:var(--quiet);font-weight:500;white-space:nowrap}td{min-width:5rem;overflow-wrap:anywhere}
-.grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(24rem,100%),1fr));gap:1.5rem;align-items:start}
-details{margin:.5rem 0}summary{cursor:pointer;padding:.25rem 0}
-figure{margin:0}figcaption{font-size:.87rem;color:var(--quiet)}
-.key{margin-left:.9rem}.key i{display:inline-block;width:.7em;height:.7em;margin-right:.35em;border-radius:2px}
-svg{width:100%;height:auto;display:block}svg text{font-size:10px;fill:var(--quiet)}
-.end{text-anchor:end}.mid{text-anchor:middle}.grid{stroke:var(--rule)}
-.line{fill:none;stroke-width:1.6;stroke:var(--tuned)}.line.train,.line.machine,.line.free{stroke:var(--base)}
-.line.gpu{stroke:var(--gpu)}
-.box.tuned,.dot{fill:var(--tuned)}.box.base{fill:var(--base)}.dot.train,.dot.machine,.dot.free{fill:var(--base)}
-.dot.gpu{fill:var(--gpu)}i.gpu{background:var(--gpu)}
-i.base,i.train,i.machine,i.free,i.calibrated{background:var(--base)}
-i.tuned,i.validation,i.run,i.cpu,i.values{background:var(--tuned)}
-.line.calibrated{stroke:var(--base);stroke-dasharray:4 3}.dot.calibrated{display:none}
-.line.documents{stroke:var(--gpu)}.dot.documents{fill:var(--gpu)}i.documents{background:var(--gpu)}
-.bar{display:grid;grid-template-columns:minmax(5rem,11rem) 1fr;gap:.75rem;padding:.3rem 0;font-size:.85rem}
-.label{overflow-wrap:anywhere}.pair{display:grid;grid-template-columns:1fr 7.5rem;gap:.6rem;align-items:center}
-.track{position:relative;height:.6rem;background:var(--soft);border-radius:2px}
-.track i{position:absolute;inset:0 auto 0 0;border-radius:2px}
-.track b{position:absolute;top:calc(50% - .5px);height:1px;background:var(--ink)}
-.note{color:var(--quiet);font-size:.8rem;white-space:nowrap}
-form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;margin:.5rem 0}select{font:inherit;max-width:100%}
-.error{border-top:1px solid var(--rule);margin:0;padding:.2rem 0}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.6rem .75rem;border-radius:.4rem;
-margin:0;max-height:24rem;overflow-y:auto;font-size:.82rem}
-ins,del{text-decoration:none}ins{color:var(--right)}del{color:var(--wrong)}
-"""
-
-SCRIPT = """
-const form = document.getElementById("filters"), count = document.getElementById("shown");
-const attribute = key => "data-" + key.replace("_", "-");
-form.addEventListener("change", () => {
-  const chosen = [...form.querySelectorAll("select")].filter(select => select.value);
-  let shown = 0;
-  for (const error of document.querySelectorAll(".error")) {
-    error.hidden = !chosen.every(select => error.getAttribute(attribute(select.dataset.key)) === select.value);
-    shown += !error.hidden;
-  }
-  count.textContent = shown;
-});
-form.addEventListener("submit", event => event.preventDefault());
-"""

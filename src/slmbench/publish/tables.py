@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slmbench.config import Test, recipe_of
 from slmbench.core import BadInput
 from slmbench.files import write_atomic
-from slmbench.metrics import LABELS, PROPORTIONS, shown
-from slmbench.publish.record import Record, test_set
+from slmbench.metrics import LABELS, PROPORTIONS, Figure, shown
+from slmbench.publish.record import Record, kind_of, test_set
 from slmbench.publish.stored import checked_samples, load_record, samples_path
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -51,21 +51,34 @@ def counted(figure: Mapping[str, Any] | None, name: str) -> str:
     return f"{value} ({figure['k']}/{figure['n']})" if share else value
 
 
-def results_table(test: Mapping[str, Any]) -> str:
-    """All metrics of one test split, base against tuned, with the paired difference where it is known."""
-    base, comparison = test["base"] or {}, (test["comparison"] or {}).get("metrics", {})
+def side_name(record: Record) -> str:
+    """How tables and charts call what a result is of: "model" where nothing was trained. A chart's class as well."""
+    return "tuned" if kind_of(record) == "tuned" else "model"
+
+
+def results_table(test: Mapping[str, Any], side: str) -> str:
+    """All figures of one test split; `side` is what the result is of, as `side_name` calls it."""
+    return markdown_table(*figure_rows(test, side))
+
+
+def figure_rows(
+    test: Mapping[str, Any], side: str, show: Callable[[Figure | None, str], str] = full
+) -> tuple[list[str], list[list[str]]]:
+    """(head, rows) of all figures of one test split, a task's own measures last, whose differences are not tested.
+
+    Where the base answered too, its figures and the paired differences have columns.
+    """
+    base, changes = test["base"], (test["comparison"] or {}).get("metrics", {})
+    measures, base_measures = test.get("measures") or {}, test.get("base_measures") or {}
+    lines = [(label, name, test["metrics"][name], (base or {}).get(name)) for name, label in LABELS.items()]
+    lines += [(figure["label"], name, figure, base_measures.get(name)) for name, figure in measures.items()]
+    if not base:
+        return ["", side], [[label, show(figure, name)] for label, name, figure, _ in lines]
     rows = [
-        [label, full(base.get(name), name), full(test["metrics"][name], name), change(comparison.get(name), name)]
-        for name, label in LABELS.items()
+        [label, show(before, name), show(figure, name), change(changes.get(name), name)]
+        for label, name, figure, before in lines
     ]
-    return markdown_table(["", "base", "tuned", "difference"], [*rows, *measure_rows(test)])
-
-
-def measure_rows(test: Mapping[str, Any]) -> list[list[str]]:
-    """A task's own measures of one test split, as `results_table` has them; their differences are not tested."""
-    base = test.get("base_measures") or {}
-    found = test.get("measures") or {}
-    return [[part["label"], full(base.get(name), name), full(part, name), "–"] for name, part in found.items()]
+    return ["", "base", side, "difference"], rows
 
 
 def change(part: Mapping[str, Any] | None, name: str) -> str:
@@ -76,29 +89,32 @@ def change(part: Mapping[str, Any] | None, name: str) -> str:
     return f"{100 * part['difference']:+.1f} ({p})" if name in PROPORTIONS else f"{part['difference']:+.3f} ({p})"
 
 
-def slices_table(test: Mapping[str, Any], key: str) -> str:
-    """JSONExact and FieldF1 by one of the slice keys, base against tuned."""
-    base = (test["base_slices"] or {}).get(key, {})
+def slices_table(test: Mapping[str, Any], key: str, side: str) -> str:
+    """JSONExact and FieldF1 by one of the slice keys, after the base's where it answered too."""
+    base = (test["base_slices"] or {}).get(key)
+    names = {"json_exact": "JSONExact", "field_f1": "FieldF1"}
+
+    def shown_pair(name: str, part: Mapping[str, Any], metric: str) -> str:
+        before = f"{full(base.get(name, {}).get(metric), metric)} → " if base else ""
+        return before + full(part[metric], metric)
+
     rows = [
-        [
-            name,
-            str(part["n"]),
-            *(full(base.get(name, {}).get(m), m) + " → " + full(part[m], m) for m in ("json_exact", "field_f1")),
-        ]
+        [name, str(part["n"]), *(shown_pair(name, part, metric) for metric in names)]
         for name, part in test["slices"][key].items()
     ]
-    return markdown_table([key, "n", "JSONExact, base → tuned", "FieldF1, base → tuned"], rows)
+    return markdown_table([key, "n", *(f"{label}, base → {side}" if base else label for label in names.values())], rows)
 
 
 def summary(record: Record) -> str:
-    """A run's figures as plain text for a terminal: each test set, base and tuned, with k/n and intervals."""
+    """A run's figures as plain text for a terminal: each test set, the base's first, with k/n and intervals."""
     lines = [f"{record['name']}: {record['weights']['origin']}, {record['created']}"]
     for split, test in record["tests"].items():
-        for model, figures in (("base", test["base"]), ("tuned", test["metrics"])):
-            if figures:
-                lines.append(f"\n{split}, {model} ({test['prompt']} prompt, {test['constraint']} decoding)")
-                lines += [f"  {LABELS[name]:20} {full(figures[name], name)}" for name in LABELS]
-                own = test.get("base_measures" if model == "base" else "measures") or {}
+        sides = (("base", "base", "base_measures"), (side_name(record), "metrics", "measures"))
+        for side, figures, measures in sides:
+            if test[figures]:
+                lines.append(f"\n{split}, {side} ({test['prompt']} prompt, {test['constraint']} decoding)")
+                lines += [f"  {LABELS[name]:20} {full(test[figures][name], name)}" for name in LABELS]
+                own = test.get(measures) or {}
                 lines += [f"  {part['label']:20} {full(part, name)}" for name, part in own.items()]
     lines.append("\nseconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in record["seconds"].items()))
     peak = record["peak_memory_gib"]

@@ -9,12 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from slmbench.metrics import Sample
+from slmbench.publish.faults import RIGHT, differing, outcome, pointer, spelt
 from slmbench.publish.leaderboard.entries import COUNTS, Board, Entry
-from slmbench.publish.report import differing, facet, pointer, spelt
 from slmbench.schema import Path_, leaves, strict_loads
 
-RIGHT = "right"
 Leaves = dict[Path_, Any]
 
 
@@ -51,7 +49,7 @@ def answers(board: Board) -> dict[str, Any]:
 
 
 def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any]:
-    found = [kind(sample) for sample in entry.samples]
+    found = [outcome(sample) for sample in entry.samples]
     kinds += sorted(set(found) - set(kinds))
     scores = [sample["score"] for sample in entry.samples]
     return {
@@ -65,11 +63,6 @@ def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any
         "out": [None if sample["output"] == sample["target"] else sample["output"] for sample in entry.samples],
         "changes": [changes(gold, sample["output"]) for gold, sample in zip(golds, entry.samples, strict=True)],
     }
-
-
-def kind(sample: Sample) -> str:
-    """What became of an answer, in a few words."""
-    return RIGHT if sample["score"]["exact"] else facet("", sample)["kind"]
 
 
 def changes(gold: Mapping[Path_, Any], output: str) -> list[list[Any]] | None:

@@ -131,9 +131,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def front(results: Sequence[Result], boards: Sequence[Board], sources: Sequence[Source], method: bool) -> str:
-    """The whole page."""
-    rows = [row for number, board in enumerate(boards) for row in placed(board, number)]
+def front(
+    results: Sequence[Result], boards: Sequence[Board], rows: Sequence[Row], sources: Sequence[Source], method: bool
+) -> str:
+    """The whole page; `rows` are those of all boards, each board's as `placed` puts them."""
     return frame(
         "slmbench leaderboard",
         introduction(results, boards),
@@ -260,7 +261,8 @@ def plots(boards: Sequence[Board]) -> Markup:
         "section",
         el("h2", "Accuracy for its price"),
         el("p", "One test set at a time, the rows that the filters leave. The line is the Pareto front: no other row "
-           "is as cheap and as accurate. Bars are 95 % intervals."),
+           "is as cheap and as accurate. Bars are 95 % intervals. Latencies are of one machine, that which timed most "
+           "of these rows."),
         labelled("plot-set", "Test set", select("plot-set", options, data_most=most.key), "one"),
         el("div", *figures, class_="pair"),
         el("noscript", el("p", "The plots are drawn by a script; the table has the same figures.")),

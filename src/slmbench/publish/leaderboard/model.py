@@ -7,16 +7,17 @@ from typing import Any
 
 import yaml
 
-from slmbench.metrics import LABELS, SLICE_KEYS, Figure
+from slmbench.metrics import SLICE_KEYS, Figure
 from slmbench.publish.card import commands, flattened, plain
 from slmbench.publish.html import Markup, el, line_chart
 from slmbench.publish.leaderboard.entries import Board, Result
 from slmbench.publish.leaderboard.front import count
 from slmbench.publish.leaderboard.page import NONE, facts, frame, grid, measured, size
 from slmbench.publish.leaderboard.testset import TITLES
-from slmbench.publish.report import LATENCIES, rate, seconds
+from slmbench.publish.record import Record
+from slmbench.publish.report import TIMES, seconds, times
 from slmbench.publish.stored import samples_path
-from slmbench.publish.tables import change
+from slmbench.publish.tables import figure_rows, side_name
 
 Curve = Sequence[Mapping[str, Any]]
 """Points of a learning curve: {rows, epochs, seconds, json_exact}."""
@@ -30,7 +31,7 @@ def model(result: Result, boards: Mapping[str, Board], curve: Curve, method: boo
         introduction(result),
         *(test_section(result, test, board) for test, board in boards.items()),
         training(result, curve),
-        el("section", el("h2", "Cost"), latency_table(record["tests"]),
+        el("section", el("h2", "Cost"), latency_table(record),
            el("div", pairs("Seconds by stage", record["seconds"]), pairs("Machine", record["machine"]),
               pairs("Hardware beside the run", record.get("hardware") or {}), class_="columns")),
         provenance(result),
@@ -71,21 +72,11 @@ def introduction(result: Result) -> Markup:
 
 
 def test_section(result: Result, test: str, board: Board) -> Markup:
-    """The figures of a test set, base beside tuned, and its slices."""
-    part = result.record["tests"][test]
-    base, comparison = part["base"] or {}, (part["comparison"] or {}).get("metrics", {})
-    rows = [
-        [label, shown(base.get(name), name), shown(part["metrics"][name], name), change(comparison.get(name), name)]
-        for name, label in LABELS.items()
-    ]
-    own_base = part.get("base_measures") or {}
-    rows += [
-        [figure["label"], shown(own_base.get(name), name), shown(figure, name), NONE]
-        for name, figure in (part.get("measures") or {}).items()
-    ]
+    """The figures of a test set, beside the base's where it answered too, and its slices."""
+    part, side = result.record["tests"][test], side_name(result.record)
     slices = [
         el("details", el("summary", f"By {TITLES[key]} ({count(len(part['slices'][key]), 'slice')})"),
-           slices_table(part, key, f"{board.label} by {TITLES[key]}"))
+           slices_table(part, key, f"{board.label} by {TITLES[key]}", side))
         for key in SLICE_KEYS
     ]  # fmt: skip
     return el(
@@ -93,7 +84,7 @@ def test_section(result: Result, test: str, board: Board) -> Markup:
         el("h2", el("a", board.label, href=f"../tests/{board.key}.html")),
         el("p", f"{part['prompt']} prompt, {part['constraint']} decoding, {count(len(board.rows), 'document')}. ",
            el("a", f"Documents and answers of {board.label}", href=f"../documents.html#set={board.key}")),
-        grid(f"Figures of {board.label}", ["", "base", "tuned", "difference"], rows),
+        grid(f"Figures of {board.label}", *figure_rows(part, side, shown)),
         *slices,
     )  # fmt: skip
 
@@ -103,19 +94,16 @@ def shown(figure: Figure | None, name: str) -> str:
     return measured(figure, name) if figure else NONE
 
 
-def slices_table(part: Mapping[str, Any], key: str, label: str) -> Markup:
-    """JSONExact and FieldF1 by one of the slice keys, base beside tuned."""
-    base = (part["base_slices"] or {}).get(key, {})
-    rows = [
-        [
-            name,
-            str(one["n"]),
-            *(shown(side.get(m), m) for m in ("json_exact", "field_f1") for side in (base.get(name, {}), one)),
-        ]
-        for name, one in part["slices"][key].items()
-    ]
-    head = [TITLES[key].capitalize(), "n", "JSONExact, base", "tuned", "FieldF1, base", "tuned"]
-    return grid(label, head, rows)
+def slices_table(part: Mapping[str, Any], key: str, label: str, side: str) -> Markup:
+    """JSONExact and FieldF1 by one of the slice keys, beside the base's where it answered too."""
+    base = (part["base_slices"] or {}).get(key)
+    names = {"json_exact": "JSONExact", "field_f1": "FieldF1"}
+    rows = []
+    for name, one in part["slices"][key].items():
+        sides = [base.get(name, {}), one] if base else [one]
+        rows.append([name, str(one["n"]), *(shown(known.get(metric), metric) for metric in names for known in sides)])
+    columns = [column for words in names.values() for column in ([f"{words}, base", side] if base else [words])]
+    return grid(label, [TITLES[key].capitalize(), "n", *columns], rows)
 
 
 def training(result: Result, curve: Curve) -> Markup:
@@ -153,16 +141,17 @@ def curve_table(curve: Curve) -> Markup:
     return grid("Accuracy by training rows", ["Training rows", "Epochs", "Training time", "JSONExact"], rows)
 
 
-def latency_table(tests: Mapping[str, Any]) -> Markup:
+def latency_table(record: Record) -> Markup:
     """Times at batch 1, of the test sets that were timed."""
     rows = [
-        [f"{test}, {side}", *(seconds(part[key][name]) for name in LATENCIES), *rate(part[key])]
-        for test, part in tests.items()
-        for side, key in (("base", "base_latency"), ("tuned", "latency"))
+        [f"{test}, {side}", *times(part[key])]
+        for test, part in record["tests"].items()
+        for side, key in (("base", "base_latency"), (side_name(record), "latency"))
         if part.get(key) and part[key]["p50_s"] is not None
     ]
-    head = ["At batch 1", "p50", "p95", "first token p50", "p95", "tokens/s", "tokens in", "tokens out", "same answers"]
-    return grid("Latency", head, rows) if rows else el("p", "Nothing was timed one document at a time.")
+    if not rows:
+        return el("p", "Nothing was timed one document at a time.")
+    return grid("Latency", ["At batch 1", *TIMES], rows)
 
 
 def provenance(result: Result) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,17 @@ def pages(results: Path, method_file: Path | None) -> Files:
     """Every file of the site by its path, but for its manifest."""
     found = load(results)
     sets = boards(found)
+    rows = [placed(board, number) for number, board in enumerate(sets)]
     files = {f"static/{path.name}": path.read_bytes() for path in sorted(STATIC.iterdir()) if path.suffix in KINDS}
     texts = {
-        "index.html": front(found, sets, load_quoted(), method_file is not None),
+        "index.html": front(found, sets, list(chain(*rows)), load_quoted(), method_file is not None),
         "compare.html": tools.compare(sets, method_file is not None),
         "documents.html": tools.documents(sets, method_file is not None),
     }
     if method_file is not None:
         texts["method.html"] = method(_read(method_file))
-    for number, board in enumerate(sets):
-        texts[f"tests/{board.key}.html"] = test_set(board, placed(board, number), method_file is not None)
+    for board, own_rows in zip(sets, rows, strict=True):
+        texts[f"tests/{board.key}.html"] = test_set(board, own_rows, method_file is not None)
         texts[f"data/{board.key}.js"] = answers.script(board)
     for result in found:
         own = _own_boards(result, sets)

@@ -50,11 +50,11 @@
   }
 
   function remember() {
-    const most = $("plot-set").dataset.most, plain = sort.key === "test" && sort.way === "asc";
+    const busiest = $("plot-set").dataset.most, plain = sort.key === "test" && sort.way === "asc";
     keep({
       ...Object.fromEntries(filters.map((one) => [one.dataset.filter, one.value])),
       sort: plain ? "" : sort.key, way: plain ? "" : sort.way, pick: picked.join(","),
-      plot: $("plot-set").value === most ? "" : $("plot-set").value,
+      plot: $("plot-set").value === busiest ? "" : $("plot-set").value,
     });
   }
 
@@ -102,16 +102,30 @@
 
   function plots(shown) {
     for (const axis of ["size", "latency"]) {
-      const points = shown.filter((row) => Number(row.dataset[axis]) > 0).map((row) => ({
+      const known = shown.filter((row) => Number(row.dataset[axis]) > 0).map((row) => ({
         name: row.dataset.name, base: row.dataset.side === "base", x: Number(row.dataset[axis]),
         y: Number(row.dataset.value), low: Number(row.dataset.low), high: Number(row.dataset.high),
+        machine: row.dataset.machine,
       }));
+      const machine = axis === "latency" ? most(known.map((p) => p.machine)) : null;
+      const points = machine === null ? known : known.filter((p) => p.machine === machine);
+      const timed = machine === null ? "" : " Timed on " + machine + ".";
+      const left = known.length === points.length ? ""
+        : " " + (known.length - points.length) + " more, timed on other machines, do not compare: choose theirs among the filters.";
       const box = $("plot-" + axis), said = box.parentElement.querySelector(".front"), best = front(points);
       box.replaceChildren(...(points.length ? [chart(axis, points, best)] : []));
       said.textContent = points.length
-        ? "Pareto front: " + best.map((p) => p.name + " (" + percent(p.y) + ", " + WORDS[axis](p.x) + ")").join("; ") + "."
+        ? "Pareto front: " + best.map((p) => p.name + " (" + percent(p.y) + ", " + WORDS[axis](p.x) + ")").join("; ") + "." + timed + left
         : "None of these rows has a " + axis + ".";
     }
+  }
+
+  // What occurs most often, the first by name among equals; null of nothing.
+  function most(values) {
+    const often = new Map();
+    for (const value of values) often.set(value, (often.get(value) || 0) + 1);
+    const [first] = [...often].sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
+    return first ? first[0] : null;
   }
 
   // The points that no other beats in one of accuracy and price without losing in the other, cheapest first.
