@@ -17,7 +17,7 @@ from slmbench.publish.stored import load_record, load_samples
 from slmbench.publish.tables import full, markdown_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-UNIFIED = ("unified_135m",)
+UNIFIED = ("unified_135m", "unified_135m_even")
 ALONE = {
     "edge_json_135m": "test",
     "edge_json_135m_large": "test",
