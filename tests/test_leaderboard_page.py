@@ -155,7 +155,7 @@ def test_plots_show_the_rows_that_are_left_and_their_front(visit: Any) -> None:
     assert re.findall(r"(\w+) \(", text) == ["gamma", "alpha"]
     assert "Timed on Example, 2 cores" in text and "1 more, timed on other machines" in text
     page.get_by_label("Machine").select_option(label="Other, 4 cores")
-    expect(said).to_contain_text("Pareto front: beta (70.0 %, 1.2 s). Timed on Other, 4 cores.")
+    expect(said).to_contain_text("Pareto front: beta (70.0 %, 1.19 s). Timed on Other, 4 cores.")
     page.get_by_label("Machine").select_option("")
     assert page.locator("#plot-size circle").count() == 4
     page.get_by_label("Track", exact=True).select_option("zero-shot")
