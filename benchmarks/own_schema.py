@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="with schema.json and documents")
     parser.add_argument("--way", action="append", choices=("alone", "labelled"), help="default: both")
-    parser.add_argument("--rows", type=int, default=900, metavar="N", help="documents that are made (default: 900)")
+    parser.add_argument("--minutes", type=float, default=20, metavar="M", help="for each, as of slmbench new")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of slmbench run")
     parser.add_argument("--work", type=Path, default=Path("runs/own_schema"), metavar="DIR", help="for the projects")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for the figures, a file each")
@@ -71,10 +71,17 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
     shutil.rmtree(project, ignore_errors=True)
     own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
     setting = [word for change in arguments.set for word in ("--set", change)]
-    made = ["schemas/{name}.json", "-n", arguments.rows, "--out", "data/{name}.made.jsonl"]
     asked = ["runs/{name}/export/int8", "data/test.jsonl", "--schema", "schemas/{name}.json", "--out", "rows.jsonl"]
-    seconds = {"new": done(["new", schema.resolve(), *own, "--out", project.resolve()], Path())}
-    for words in (["synth", *made], ["run", "recipe.yaml", *setting], ["export", "runs/{name}"], ["extract", *asked]):
+    made = ["new", schema.resolve(), *own, "--minutes", arguments.minutes, "--out", project.resolve()]
+    seconds = {"new": done(made, Path())}
+    synth = (project / "README.md").read_text(encoding="utf-8").partition("\nslmbench synth ")[2].splitlines()[0]
+    steps = (
+        ["synth", *synth.split()],
+        ["run", "recipe.yaml", *setting],
+        ["export", "runs/{name}"],
+        ["extract", *asked],
+    )
+    for words in steps:
         seconds[str(words[0])] = done([str(word).format(name=name) for word in words], project)
     part = load_record(project / "runs" / name)["tests"]["test"]
     result = {

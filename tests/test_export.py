@@ -136,6 +136,20 @@ def test_an_export_that_loses_too_much_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_wants_it_smaller_may_let_it_lose_more(
+    wide_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slmbench: Callable[..., Any]
+) -> None:
+    compare = export._Original.compare
+    monkeypatch.setattr(export, "MOST_POINTS_LOST", 0.5)
+    monkeypatch.setattr(export._Original, "compare", lambda *a: {**compare(*a), "points_lost": 30.0})
+    given = ("export", wide_run, "--to", "onnx-int4", "--out", tmp_path / "model", "--json")
+    refused = slmbench(*given, "--may-lose", 29)
+    assert refused.code == 1 and "30.0 points lost, over 29; take another form, or allow more" in refused.sentence
+    kept = json.loads(slmbench(*given, "--may-lose", 30).out)
+    assert (kept["checked"]["points_lost"], kept["smoothing"]) == (30.0, STRENGTHS[0])
+    assert slmbench(*given, "--may-lose", 101).code == 2
+
+
 def test_sizes_that_the_kernels_lack_are_said(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"a layer's input of 32 values is no multiple of 64, so .* int8; take another"):
         export.export(finished, ["int8"], tmp_path / "model")

@@ -21,6 +21,7 @@ LAYERS = (
     ("api", "label", "serve"),
     ("serving",),
     ("engine_ray",),
+    ("pace",),
     ("export", "extract", "new", "verify"),
     ("calibrate",),
     ("kept",),

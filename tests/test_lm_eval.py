@@ -373,3 +373,17 @@ def test_the_command_of_the_readme(tiny_folder: Path, tmp_path: Path) -> None:
         ]
         budget = request(encode(example, tokenizer, "schema"), Evaluation()).max_new_tokens
         assert asked["arg_1"]["max_gen_toks"] == budget
+
+
+def test_the_program_of_the_readme(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands, with the tiny base for the model and two documents."""
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", (CONFIGURATION / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    for stands, here in (("runs/edge_json_135m/export/merged", str(tiny_folder)), ("limit=10", "limit=2")):
+        assert shown.count(stands) == 1
+        shown = shown.replace(stands, here)
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(compile(shown, "README.md", "exec"), names)
+    found = names["results"]
+    assert len(found["samples"]["slmbench_edge_json"]) == 2
+    assert found["results"]["slmbench_edge_json"]["json_exact,none"] == 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from slmbench.config import load_recipe
 from slmbench.core import BadInput
-from slmbench.new import OTHER, name_of, new, schema_from
+from slmbench.new import OTHER, USUAL, name_of, new, schema_from
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -69,7 +69,7 @@ def test_a_project_has_all_that_the_verbs_read(tmp_path: Path) -> None:
     files = new("rental", SCHEMA, folder)
     assert {str(path.relative_to(folder)) for path in files} == {"README.md", "recipe.yaml", "schemas/rental.json"}
     recipe = load_recipe(folder / "recipe.yaml")
-    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl", OTHER)
+    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl", f"{OTHER}:1200")
     assert [test.split for test in recipe.data.tests] == ["data/rental.test.jsonl"]
     assert json.loads((folder / "schemas" / "rental.json").read_text()) == SCHEMA
     assert "--seed 7 --out data/rental.test.jsonl" in (folder / "README.md").read_text()
@@ -81,7 +81,7 @@ def test_own_documents_are_halved_and_kept_apart(tmp_path: Path) -> None:
     folder = tmp_path / "rental"
     new("rental", SCHEMA, folder, labelled(tmp_path / "own.jsonl", 9))
     recipe = load_recipe(folder / "recipe.yaml")
-    assert recipe.data.train == ("data/rental.made.jsonl", OTHER, "data/labelled.train.jsonl*10")
+    assert recipe.data.train == ("data/rental.made.jsonl", f"{OTHER}:1200", "data/labelled.train.jsonl*10")
     parts = [
         {json.loads(line)["text"] for line in (folder / "data" / f"labelled.{half}.jsonl").read_text().splitlines()}
         for half in ("train", "test")
@@ -99,7 +99,7 @@ def test_documents_to_test_on_are_all_of_a_file_and_none_is_trained_on(tmp_path:
     assert len((tmp_path / "both" / "data" / "labelled.jsonl").read_text().splitlines()) == 40
     new("rental", SCHEMA, tmp_path / "alone", test=test)
     recipe = load_recipe(tmp_path / "alone" / "recipe.yaml")
-    assert recipe.data.train == ("data/rental.made.jsonl", OTHER)
+    assert recipe.data.train == ("data/rental.made.jsonl", f"{OTHER}:1200")
     assert [part.split for part in recipe.data.tests] == ["data/test.jsonl"]
     test.write_text(test.read_text() + '{"id": "x", "text": "7  Rooms.", "target": {"rooms": 7}}\n')
     with pytest.raises(BadInput, match=r"held\.jsonl: x is also in .*own\.jsonl \(labelled-0008\)"):
@@ -154,12 +154,14 @@ def test_names() -> None:
     assert [name_of(text) for text in ("LabSample2", "bug-report", "..")] == ["lab_sample_2", "bug_report", "document"]
 
 
-def test_an_inferred_schema_is_shown_and_asked_for(tmp_path: Path) -> None:
+def test_an_inferred_schema_is_shown_and_asked_for(
+    tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("slmbench.pace.rows_within", lambda *given: USUAL)  # tests/test_pace.py
     (tmp_path / "one.json").write_text('{"rooms": 2}')
     for answer, code in (("n\n", 1), ("", 1), ("y\n", 0)):
-        ended = subprocess.run(
-            [sys.executable, "-m", "slmbench", "new", "one.json"], cwd=tmp_path, input=answer, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert ended.returncode == code and '"rooms"' in ended.stderr
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        ended = slmbench("new", "one.json")
+        assert ended.code == code and '"rooms"' in ended.err
         assert (tmp_path / "one").exists() == (code == 0)

@@ -41,8 +41,12 @@ MOST_POINTS_LOST = 0.5
 """Points of JSONExact that an export may lose on the validation split."""
 
 
-def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
+def export(
+    run: Path, wanted: Sequence[str], out: Path | None = None, may_lose: float | None = None
+) -> list[tuple[Path, dict[str, Any]]]:
     """Write the model of a finished run's folder in some forms; returns the new folders and their manifests.
+
+    An export may lose `may_lose` points of JSONExact on the validation split, by default `allowed_points`.
 
     That of a run that trained nothing is its base. Raises BadInput where another has no adapter, or a folder holds what
     no export wrote, and SlmbenchError where an export answers worse than the run, however its outliers are smoothed;
@@ -52,6 +56,8 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
         raise BadInput(f"{run}: no recipe.yaml in it; give the folder of a finished run.")
     if out is not None and len(wanted) > 1:
         raise BadInput(f"--out {out}: one folder for {len(wanted)} forms; give one form, or leave --out away.")
+    if may_lose is not None and not 0 <= may_lose <= 100:
+        raise BadInput(f"--may-lose {may_lose:g}: give points of JSONExact, 0 to 100.")
     folders = {to: out or run / "export" / to for to in wanted}
     for folder in folders.values():
         _check_place(folder)
@@ -74,14 +80,14 @@ def export(run: Path, wanted: Sequence[str], out: Path | None = None) -> list[tu
                 original = original or _Original(plan, adapter)
                 checked = manifest["checked"] = original.compare(Exported(partial, manifest))
                 say(f"export    {json.dumps({'smoothing': strength, **checked})}")
-                allowed = allowed_points(checked["documents"])
+                allowed = allowed_points(checked["documents"]) if may_lose is None else may_lose
                 if checked["points_lost"] <= allowed:
                     break
             else:
                 raise SlmbenchError(
                     f"the export answers {checked['exact']['export']} of {checked['documents']} validation documents"
                     f" exactly, the run {checked['exact']['run']}: {checked['points_lost']:.1f} points lost, over"
-                    f" {allowed}; take another form."
+                    f" {allowed:g}; take another form, or allow more with --may-lose."
                 )
             manifest |= calibrate(Exported(partial, manifest), plan.validation.examples)
             write_atomic(partial / MANIFEST, json_text(manifest))

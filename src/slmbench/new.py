@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from slmbench.schema import (
 SEED = 42
 ANSWERS = ("target", "json", "label")
 LABELLED, TEST = "labelled", "test"
-OTHER = "edge_json/train_large:600"
+OTHER = "edge_json/train_large"
 """Documents under other schemas, which keep a model that learns from made documents from learning how they are made."""
+OTHER_AT_MOST, ROWS_AT_LEAST = 3000, 200
+MADE_TEST = 100
 LABELLED_ROWS, LABELLED_TIMES = 200, 10
 """Rows an epoch that few labelled documents are repeated to, and how often at most."""
 OWN = {
@@ -58,7 +61,7 @@ data:
     - split: {test}
       prompt: schema
 train:
-  epochs: 2
+  epochs: 1
   learning_rate: 2.0e-3
   update_examples: 8
   together: 8
@@ -69,7 +72,7 @@ README = """\
 A small model that turns documents into JSON under `schemas/{name}.json`, on this machine. In this folder:
 
 ```sh
-slmbench synth schemas/{name}.json -n 900 --out data/{name}.made.jsonl{made_test}
+slmbench synth schemas/{name}.json -n {made} --out data/{name}.made.jsonl{made_test}
 slmbench run recipe.yaml
 slmbench export runs/{name}
 slmbench extract runs/{name}/export/int8 DOCUMENTS --schema schemas/{name}.json --out rows.jsonl --explain
@@ -80,6 +83,31 @@ slmbench extract runs/{name}/export/int8 DOCUMENTS --schema schemas/{name}.json 
 - `recipe.yaml`: what is trained on what, and how.
 - Documents of your own with their answers, {own}
 """
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that a project learns from: documents `made` under its schema, and `other` ones, two for each three.
+
+    Each is seen once: more documents cost no more than more epochs, and say more.
+    """
+
+    made: int
+    other: int
+
+    @classmethod
+    def of(cls, total: float) -> Rows:
+        """About so many rows, shared out.
+
+        >>> Rows.of(1500)
+        Rows(made=900, other=600)
+        """
+        other = min(OTHER_AT_MOST, max(total, ROWS_AT_LEAST) * 2 // 5 // 10 * 10)
+        return cls(int(other * 3 // 2), int(other))
+
+
+USUAL = Rows.of(3000)
+"""About ten minutes of training on two cores that have tiles for bf16, half an hour on two that have none."""
 
 
 def schema_from(source: str) -> tuple[str, dict[str, Any], bool]:
@@ -133,45 +161,56 @@ def name_of(text: str) -> str:
 
 
 def new(
-    name: str, schema: Mapping[str, Any], folder: Path, labelled: Path | None = None, test: Path | None = None
+    name: str,
+    schema: Mapping[str, Any],
+    folder: Path,
+    labelled: Path | None = None,
+    test: Path | None = None,
+    rows: Rows = USUAL,
 ) -> list[Path]:
     """Write the project and return its files. `test` has labelled documents that are never trained on; without it half
-    of `labelled` is kept for that.
+    of `labelled` is kept for that. `rows` are made and taken beside them.
 
     Raises BadInput where the folder holds something already, a label contradicts the schema, or a document is in both.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"{folder}: there is something there already; give another folder with --out.")
+    check_empty(folder)
     own = {key: labelled_rows(path, name, schema) for key, path in ((LABELLED, labelled), (TEST, test)) if path}
     if test and labelled:
         check_apart(own[LABELLED], own[TEST], labelled, test)
     write_atomic(folder / "schemas" / f"{name}.json", json_text(schema, indent=2))
     files = {key: folder / "data" / f"{key}.jsonl" for key in own}
-    for key, rows in own.items():
-        write_atomic(files[key], "".join(json_text(row, indent=None) for row in rows))
+    for key, found in own.items():
+        write_atomic(files[key], "".join(json_text(row, indent=None) for row in found))
     how = "apart" if test and labelled else "test" if test else "halves" if labelled else ""
     if how == "halves":
         whole = files[LABELLED]
         halves = split_rows(whole, test=0.5, seed=SEED, out=whole.parent, schemas=folder / "schemas")
         files = dict(zip((LABELLED, TEST), halves, strict=True))
     tested = f"data/{files[TEST].name if TEST in files else f'{name}.test.jsonl'}"
-    train = [f"data/{name}.made.jsonl", OTHER]
+    train = [f"data/{name}.made.jsonl", f"{OTHER}:{rows.other}"]
     if LABELLED in files:
         count = len(own[LABELLED]) if how == "apart" else len(own[LABELLED]) // 2
         train.append(f"data/{files[LABELLED].name}*{min(LABELLED_TIMES, max(1, LABELLED_ROWS // count))}")
     facts = {
         "name": name,
+        "made": rows.made,
         "quoted": yaml.safe_dump(name).splitlines()[0],  # a name may be a number, or a word of YAML's
         "train": "\n".join(f"    - {source}" for source in train),
         "test": tested,
         "also": {"halves": " and half of your own", "apart": " and your own"}.get(how, ""),
         "tested": {"halves": "the other half", "": "other made ones"}.get(how, "your own others"),
         "own": OWN[how].format(labelled=LABELLED, test=TEST),
-        "made_test": "" if how else f"\nslmbench synth schemas/{name}.json -n 100 --seed 7 --out {tested}",
+        "made_test": "" if how else f"\nslmbench synth schemas/{name}.json -n {MADE_TEST} --seed 7 --out {tested}",
     }
     write_atomic(folder / "recipe.yaml", RECIPE.format(**facts))
     write_atomic(folder / "README.md", README.format(**facts))
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def check_empty(folder: Path) -> None:
+    """Raises BadInput where the folder holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder}: there is something there already; give another folder with --out.")
 
 
 def check_apart(

@@ -41,6 +41,10 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("run", type=Path, help="folder of a finished run, such as runs/edge_json_135m")
     verb.add_argument("--to", action="append", choices=list(FORMS), help="again for more forms (default: int8)")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: export/FORM in the run's folder")
+    verb.add_argument(
+        "--may-lose", type=float, metavar="POINTS",
+        help="of JSONExact on the validation split; an export that loses more is not kept (default: 0.5, or a document)",
+    )  # fmt: skip
     json_option(verb)
     verb.set_defaults(call=_export)
     verb = verbs.add_parser(
@@ -159,7 +163,8 @@ def _add_serve(verbs: Any) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from slmbench.export import export
 
-    for folder, manifest in export(arguments.run, list(dict.fromkeys(arguments.to or ["int8"])), arguments.out):
+    wanted = list(dict.fromkeys(arguments.to or ["int8"]))
+    for folder, manifest in export(arguments.run, wanted, arguments.out, arguments.may_lose):
         print(json.dumps(manifest, ensure_ascii=False) if arguments.json else folder)
 
 

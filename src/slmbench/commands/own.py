@@ -29,12 +29,17 @@ def _add_new(verbs: Any) -> None:
     verb.add_argument(
         "--test", type=Path, metavar="FILE", help="the same, to test on only (default: half of the labelled ones)"
     )
+    verb.add_argument(
+        "--minutes", type=float, default=20, metavar="M",
+        help="training, testing and exporting may take on this machine; the recipe gets as many rows (default: 20)",
+    )  # fmt: skip
     verb.add_argument("--yes", action="store_true", help="take an inferred schema without asking")
     verb.set_defaults(call=_new)
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    from slmbench.new import new, schema_from, shown
+    from slmbench.new import check_empty, new, schema_from, shown
+    from slmbench.pace import rows_within
 
     name, schema, inferred = schema_from(arguments.schema)
     if inferred and not arguments.yes:
@@ -43,7 +48,9 @@ def _new(arguments: argparse.Namespace) -> int:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was written; correct the schema and give it as a file.", file=sys.stderr)
             return 1
-    for path in new(name, schema, arguments.out or Path(name), arguments.labelled, arguments.test):
+    out, own = arguments.out or Path(name), (arguments.labelled, arguments.test)
+    check_empty(out)
+    for path in new(name, schema, out, *own, rows_within(arguments.minutes, schema, *own)):
         print(path)
     return 0
 
