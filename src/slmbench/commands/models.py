@@ -43,7 +43,7 @@ def _add_model_verbs(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: export/FORM in the run's folder")
     verb.add_argument(
         "--may-lose", type=float, metavar="POINTS",
-        help="of JSONExact on the validation split; an export that loses more is not kept (default: 0.5, or a document)",
+        help="of JSONExact on the validation split; what loses more is not kept (default: 0.5, or a document)",
     )  # fmt: skip
     json_option(verb)
     verb.set_defaults(call=_export)

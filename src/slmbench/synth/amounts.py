@@ -10,6 +10,9 @@ from slmbench.synth.fields import Meaning
 from slmbench.synth.tree import Impossible
 from slmbench.synth.values import Source, number
 
+UNUSUAL = 0.35
+"""How often what is measured has any size, not the one usual for its name: in two or three digits, 0.02 to 9,990."""
+
 
 def amount(key: str, schema: Mapping[str, Any], told: Meaning, source: Source) -> int | float:
     """A number for the field `key`. Raises Impossible where its bounds leave none."""
@@ -35,8 +38,21 @@ def amount(key: str, schema: Mapping[str, Any], told: Meaning, source: Source) -
         price = source.price(int(low) + 1, int(high) - 1)
         # Rents and deposits are round, prices of goods are not.
         return number(price.to_integral_value() if low >= 300 and source.chance(0.7) else price)
+    if schema["type"] == "number" and told.kind == "dec" and source.chance(UNUSUAL if told.known else 1):
+        digits, size = source.integer(1, source.pick([9, 99, 99, 999, 999])), source.pick([-3, -2, -1, -1, 0, 0, 1])
+        if _within(value := digits * Decimal(10) ** size, schema):
+            return number(value)
     scale = Decimal(10) ** -max(places, 0 if high - low > 5 else 2)
     return number(low + scale * source.integer(0, int((high - low) / scale)))
+
+
+def _within(value: Decimal, schema: Mapping[str, Any]) -> bool:
+    """Whether a number keeps to the bounds of its schema."""
+    low, high = (Decimal(str(schema.get(key, value))) for key in ("minimum", "maximum"))
+    above, below = (
+        Decimal(str(schema[key])) if key in schema else None for key in ("exclusiveMinimum", "exclusiveMaximum")
+    )
+    return low <= value <= high and (above is None or value > above) and (below is None or value < below)
 
 
 def _rounded(value: int, low: Decimal, source: Source) -> int:

@@ -23,8 +23,10 @@ from slmbench.synth.texts import text
 from slmbench.synth.tree import Impossible, Node
 from slmbench.synth.values import Source
 
-KEPT = 0.78
-"""How often an optional field is in a document."""
+KEPT = (0.2, 0.5, 0.8)
+"""How often an optional field is in a document: some say little, some nearly all."""
+EMPTY = 0.2
+"""How often a list that may be empty is."""
 
 
 def plan(schema: Mapping[str, Any], name: str) -> None:
@@ -125,6 +127,7 @@ class _Maker:
 
     def __init__(self, root: Mapping[str, Any], story: Story, nulls: bool) -> None:
         self.root, self.story, self.nulls, self.source = root, story, nulls, story.source
+        self.kept = self.source.pick(KEPT)
 
     def object(self, schema: Mapping[str, Any], parent: str) -> list[Node]:
         """The fields of an object; at least one, where it has any."""
@@ -134,7 +137,7 @@ class _Maker:
         if unknown is not None:
             raise Impossible(f"field {unknown!r} is required but stands in no `properties`")
         forced = {*required, *operands(properties)}
-        kept = [key for key in properties if key in forced or self.source.chance(KEPT)]
+        kept = [key for key in properties if key in forced or self.source.chance(self.kept)]
         if len(kept) < max(1, schema.get("minProperties", 0)):
             kept = list(properties)
         nodes = [self.field(key, properties[key], parent) for key in kept[: schema.get("maxProperties", len(kept))]]
@@ -169,8 +172,8 @@ class _Maker:
         if low > high:
             raise Impossible(f"field {node.key!r} cannot have at least {low} and at most {high} items")
         objects = kind == "object" and bool(item.get("properties"))
-        usual = self.source.pick([1, 2, 2, 3, 3, 4] if objects else [1, 2, 3, 3, 4, 5])
-        empty = low == 0 and self.source.chance(0.05)
+        usual = self.source.pick([1, 1, 2, 2, 3, 4] if objects else [1, 1, 2, 2, 3, 3, 4, 5])
+        empty = low == 0 and self.source.chance(EMPTY)
         count = 0 if empty else min(max(low, usual, 1), high)
         if objects:
             node.meaning = meaning(node.key, {**_telling(schema), "type": "object"})
