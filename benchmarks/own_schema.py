@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from slmbench.config import Recipe
 from slmbench.core import BadInput, Completion, SlmbenchError, load_task
 from slmbench.data import read_examples
 from slmbench.evaluate import make_sample
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="with schema.json and documents")
     parser.add_argument("--way", action="append", choices=("alone", "labelled"), help="default: both")
     parser.add_argument("--minutes", type=float, default=20, metavar="M", help="for each, as of slmbench new")
+    parser.add_argument("--base", default=Recipe.base, help=f"the model that is trained (default: {Recipe.base})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of slmbench run")
     parser.add_argument("--work", type=Path, default=Path("runs/own_schema"), metavar="DIR", help="for the projects")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for the figures, a file each")
@@ -67,12 +69,24 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
     name = schema_from(str(schema))[0]
     project = arguments.work / f"{name}_{way}"
     if (project / DONE).is_file():
-        return dict(read_json(project / DONE, "delete it"))
+        before = dict(read_json(project / DONE, "delete it"))
+        if before.get("minutes") == arguments.minutes:
+            return before
     shutil.rmtree(project, ignore_errors=True)
     own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
     setting = [word for change in arguments.set for word in ("--set", change)]
     asked = ["runs/{name}/export/int8", "data/test.jsonl", "--schema", "schemas/{name}.json", "--out", "rows.jsonl"]
-    made = ["new", schema.resolve(), *own, "--minutes", arguments.minutes, "--out", project.resolve()]
+    made = [
+        "new",
+        schema.resolve(),
+        *own,
+        "--minutes",
+        arguments.minutes,
+        "--base",
+        arguments.base,
+        "--out",
+        project.resolve(),
+    ]
     seconds = {"new": done(made, Path())}
     synth = (project / "README.md").read_text(encoding="utf-8").partition("\nslmbench synth ")[2].splitlines()[0]
     steps = (
@@ -83,9 +97,11 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
     )
     for words in steps:
         seconds[str(words[0])] = done([str(word).format(name=name) for word in words], project)
-    part = load_record(project / "runs" / name)["tests"]["test"]
+    record = load_record(project / "runs" / name)
+    part = record["tests"]["test"]
     result = {
         "schema": name, "way": way, "labelled": len(read_jsonl_tolerant(labelled)) if way == "labelled" else 0,
+        "minutes": arguments.minutes, "rows": record["data"]["train"]["rows"],
         "documents": part["metrics"]["json_exact"]["n"], "seconds": seconds, "machine": machine(),
         "base": {metric: part["base"][metric] for metric in METRICS},
         "tuned": {metric: part["metrics"][metric] for metric in METRICS},

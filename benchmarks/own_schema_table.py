@@ -16,7 +16,7 @@ from slmbench.publish.tables import full, markdown_table
 
 BEGIN, END = "<!-- own schemas:begin -->", "<!-- own schemas:end -->"
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "own_schema"
-STEPS = ("synth", "run", "export", "extract")
+STEPS = ("new", "synth", "run", "export", "extract")
 HEAD = ("schema", "answered by", "JSONExact", "FieldF1", "valid")
 
 
@@ -41,11 +41,12 @@ def own_table(folder: Path = RESULTS) -> str:
             answers.append([result["schema"], words, *figures])
         seconds = result["seconds"]
         minutes = [f"{seconds[step] / 60:.1f}" for step in STEPS]
-        times.append([result["schema"], learnt, *minutes, f"**{sum(seconds.values()) / 60:.1f}**"])
+        whole = f"**{sum(seconds.values()) / 60:.1f}**"
+        times.append([result["schema"], learnt, f"{result['rows']:,}", *minutes, whole])
     return "\n\n".join(
         (
             markdown_table(HEAD, answers),
-            markdown_table(["minutes", "learnt from", *(f"`{step}`" for step in STEPS), "all"], times),
+            markdown_table(["minutes", "learnt from", "rows", *(f"`{step}`" for step in STEPS), "all"], times),
         )
     )
 

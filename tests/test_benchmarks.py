@@ -268,8 +268,8 @@ def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
     for name, first in (("test", 0), ("labelled", 10)):
         rows = [{"text": f"praise number {first + n}", "target": {"kind": "praise", "urgent": False}} for n in range(5)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = [folder, "--minutes", 1, "--work", work, "--out", out]
-    settings = {"base": wide_folder, "train.epochs": 1, "data.limit": 40, "data.validation": 8}
+    given = [folder, "--minutes", 1, "--base", wide_folder, "--work", work, "--out", out]
+    settings = {"train.epochs": 1, "data.limit": 40, "data.validation": 8}
     given += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     code, found, errors = benchmark("own_schema.py", *given, "--way", "labelled", timeout=300)
     assert code == 0, errors

@@ -34,6 +34,7 @@ from shown import PAGES, Block, blocks, commands, furnish
 
 from slmbench.cli import parser
 from slmbench.config import load_recipe, recipe_of
+from slmbench.new import Rows
 from slmbench.schema import check_schema, strict_loads
 from slmbench.serving.guard import ROUTES
 
@@ -202,6 +203,7 @@ def place(
 ) -> Path:  # fmt: skip
     """A folder as the README's commands are given in, where the runs that pages name are finished and exported."""
     monkeypatch.setattr("slmbench.bench.BUDGET_FACTOR", 0.1)
+    monkeypatch.setattr("slmbench.pace.rows_within", lambda *given: Rows(120, 80))  # tests/test_pace.py
     monkeypatch.chdir(tmp_path)
     furnish(tmp_path, settings, wide_folder)
     for name in ("a", "b", "edge_json_135m"):

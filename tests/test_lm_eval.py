@@ -377,7 +377,8 @@ def test_the_command_of_the_readme(tiny_folder: Path, tmp_path: Path) -> None:
 
 def test_the_program_of_the_readme(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands, with the tiny base for the model and two documents."""
-    (shown,) = re.findall(r"^```python\n(.*?)^```$", (CONFIGURATION / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    text = (CONFIGURATION / "README.md").read_text()
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     for stands, here in (("runs/edge_json_135m/export/merged", str(tiny_folder)), ("limit=10", "limit=2")):
         assert shown.count(stands) == 1
         shown = shown.replace(stands, here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import pytest
 
 from slmbench.config import load_recipe
 from slmbench.core import BadInput
-from slmbench.new import OTHER, USUAL, name_of, new, schema_from
+from slmbench.new import OTHER, Rows, name_of, schema_from
+from slmbench.new import new as with_rows
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -20,6 +22,9 @@ SCHEMA: dict[str, Any] = {
     "required": ["rooms"],
     "additionalProperties": False,
 }
+
+ROWS = Rows(1800, 1200)
+new = functools.partial(with_rows, rows=ROWS)
 
 
 def labelled(path: Path, count: int = 8) -> Path:
@@ -69,7 +74,10 @@ def test_a_project_has_all_that_the_verbs_read(tmp_path: Path) -> None:
     files = new("rental", SCHEMA, folder)
     assert {str(path.relative_to(folder)) for path in files} == {"README.md", "recipe.yaml", "schemas/rental.json"}
     recipe = load_recipe(folder / "recipe.yaml")
-    assert recipe.name == "rental" and recipe.data.train == ("data/rental.made.jsonl", f"{OTHER}:1200")
+    assert (recipe.name, recipe.base) == ("rental", "smollm2-135m") and recipe.data.train == (
+        "data/rental.made.jsonl",
+        f"{OTHER}:1200",
+    )
     assert [test.split for test in recipe.data.tests] == ["data/rental.test.jsonl"]
     assert json.loads((folder / "schemas" / "rental.json").read_text()) == SCHEMA
     assert "--seed 7 --out data/rental.test.jsonl" in (folder / "README.md").read_text()
@@ -158,10 +166,18 @@ def test_an_inferred_schema_is_shown_and_asked_for(
     tmp_path: Path, slmbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("slmbench.pace.rows_within", lambda *given: USUAL)  # tests/test_pace.py
+    monkeypatch.setattr("slmbench.pace.rows_within", lambda *given: ROWS)  # tests/test_pace.py
     (tmp_path / "one.json").write_text('{"rooms": 2}')
     for answer, code in (("n\n", 1), ("", 1), ("y\n", 0)):
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         ended = slmbench("new", "one.json")
         assert ended.code == code and '"rooms"' in ended.err
         assert (tmp_path / "one").exists() == (code == 0)
+
+
+def test_another_base_is_found_from_the_projects_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models/mine").mkdir(parents=True)
+    for base, found in (("models/mine", str(tmp_path / "models/mine")), ("smollm2-360m", "smollm2-360m")):
+        new("rental", SCHEMA, tmp_path / Path(base).name, base=base)
+        assert load_recipe(tmp_path / Path(base).name / "recipe.yaml").base == found

@@ -15,6 +15,7 @@ import pytest
 from shown import blocks, commands, furnish
 
 import slmbench as package
+from slmbench.new import Rows
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -81,6 +82,7 @@ def test_every_command_of_the_readme_runs(
     """All of them, as they stand and in their order, in a folder where the recipe means a tiny base and 24 rows."""
     monkeypatch.setattr("slmbench.export.MOST_POINTS_LOST", 100)
     monkeypatch.setattr("slmbench.bench.BUDGET_FACTOR", 0.1)
+    monkeypatch.setattr("slmbench.pace.rows_within", lambda *given: Rows(120, 80))  # tests/test_pace.py
     furnish(tmp_path, settings, wide_folder)
     for name in ("a", "b"):
         shutil.copytree(run_copy, tmp_path / "runs" / name)

@@ -222,7 +222,7 @@ def evaluation_bytes(
 
 @functools.cache
 def calibrate(precision: Precision, device: str = "cpu", seconds: float = 0.5) -> Speed:
-    """Measure matrix products of a small model's size and reading from memory, for about `seconds` each."""
+    """Measure matrix products of a small model's size and reading from memory, each in PARTS of `seconds` in all."""
     import torch
 
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from slmbench.config import Recipe
 from slmbench.core import BadInput
 from slmbench.data import decoded, jsonl_objects, normalised, read_bytes, split_rows
 from slmbench.files import json_text, write_atomic
@@ -33,8 +34,10 @@ ANSWERS = ("target", "json", "label")
 LABELLED, TEST = "labelled", "test"
 OTHER = "edge_json/train_large"
 """Documents under other schemas, which keep a model that learns from made documents from learning how they are made."""
-OTHER_AT_MOST, ROWS_AT_LEAST = 3000, 200
-MADE_TEST = 100
+ROWS_AT_LEAST, ROWS_AT_MOST = 200, 7500
+"""A model learns nothing from fewer; there are 3,000 documents under other schemas, two for each three made."""
+MADE_TEST, TEST_SEED = 100, 7
+"""Documents made to test on where there are no others, by another seed than those that are learnt from."""
 LABELLED_ROWS, LABELLED_TIMES = 200, 10
 """Rows an epoch that few labelled documents are repeated to, and how often at most."""
 OWN = {
@@ -51,6 +54,7 @@ _KEYWORDS = frozenset({"$schema", "$ref", "$defs", "properties", "type", "anyOf"
 RECIPE = """\
 # A model for {name}: trained on made documents and some under other schemas{also}, tested on {tested}.
 name: {quoted}
+base: {base}
 prompt: schema
 data:
   train:
@@ -102,12 +106,8 @@ class Rows:
         >>> Rows.of(1500)
         Rows(made=900, other=600)
         """
-        other = min(OTHER_AT_MOST, max(total, ROWS_AT_LEAST) * 2 // 5 // 10 * 10)
-        return cls(int(other * 3 // 2), int(other))
-
-
-USUAL = Rows.of(3000)
-"""About ten minutes of training on two cores that have tiles for bf16, half an hour on two that have none."""
+        other = int(min(max(total, ROWS_AT_LEAST), ROWS_AT_MOST) * 2 / 5 / 10) * 10
+        return cls(other * 3 // 2, other)
 
 
 def schema_from(source: str) -> tuple[str, dict[str, Any], bool]:
@@ -166,10 +166,12 @@ def new(
     folder: Path,
     labelled: Path | None = None,
     test: Path | None = None,
-    rows: Rows = USUAL,
+    *,
+    rows: Rows,
+    base: str = Recipe.base,
 ) -> list[Path]:
     """Write the project and return its files. `test` has labelled documents that are never trained on; without it half
-    of `labelled` is kept for that. `rows` are made and taken beside them.
+    of `labelled` is kept for that. `rows` are made and taken beside them. `base` is a name as `models.find` takes it.
 
     Raises BadInput where the folder holds something already, a label contradicts the schema, or a document is in both.
     """
@@ -194,13 +196,17 @@ def new(
     facts = {
         "name": name,
         "made": rows.made,
+        # A folder is found from the project's, too; a name that looks like a number stays one.
+        "base": yaml.safe_dump(str(Path(base).resolve()) if Path(base).is_dir() else base).splitlines()[0],
         "quoted": yaml.safe_dump(name).splitlines()[0],  # a name may be a number, or a word of YAML's
         "train": "\n".join(f"    - {source}" for source in train),
         "test": tested,
         "also": {"halves": " and half of your own", "apart": " and your own"}.get(how, ""),
         "tested": {"halves": "the other half", "": "other made ones"}.get(how, "your own others"),
         "own": OWN[how].format(labelled=LABELLED, test=TEST),
-        "made_test": "" if how else f"\nslmbench synth schemas/{name}.json -n {MADE_TEST} --seed 7 --out {tested}",
+        "made_test": ""
+        if how
+        else f"\nslmbench synth schemas/{name}.json -n {MADE_TEST} --seed {TEST_SEED} --out {tested}",
     }
     write_atomic(folder / "recipe.yaml", RECIPE.format(**facts))
     write_atomic(folder / "README.md", README.format(**facts))

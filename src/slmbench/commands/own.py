@@ -15,6 +15,8 @@ def add(verbs: Any) -> None:
 
 
 def _add_new(verbs: Any) -> None:
+    from slmbench.config import Recipe
+
     verb = verbs.add_parser(
         "new",
         help="a project folder for your own schema",
@@ -33,6 +35,9 @@ def _add_new(verbs: Any) -> None:
         "--minutes", type=float, default=20, metavar="M",
         help="training, testing and exporting may take on this machine; the recipe gets as many rows (default: 20)",
     )  # fmt: skip
+    verb.add_argument(
+        "--base", default=Recipe.base, help=f"the model that is trained, as in slmbench models (default: {Recipe.base})"
+    )
     verb.add_argument("--yes", action="store_true", help="take an inferred schema without asking")
     verb.set_defaults(call=_new)
 
@@ -50,7 +55,8 @@ def _new(arguments: argparse.Namespace) -> int:
             return 1
     out, own = arguments.out or Path(name), (arguments.labelled, arguments.test)
     check_empty(out)
-    for path in new(name, schema, out, *own, rows_within(arguments.minutes, schema, *own)):
+    rows = rows_within(arguments.minutes, name, schema, *own, arguments.base)
+    for path in new(name, schema, out, *own, rows=rows, base=arguments.base):
         print(path)
     return 0
 

@@ -11,7 +11,7 @@ from slmbench.synth.tree import Impossible
 from slmbench.synth.values import Source, number
 
 UNUSUAL = 0.35
-"""How often what is measured has any size, not the one usual for its name: in two or three digits, 0.02 to 9,990."""
+"""How often what is measured has any size, not the one usual for its name: in one to three digits, 0.001 to 9,990."""
 
 
 def amount(key: str, schema: Mapping[str, Any], told: Meaning, source: Source) -> int | float:
@@ -38,7 +38,9 @@ def amount(key: str, schema: Mapping[str, Any], told: Meaning, source: Source) -
         price = source.price(int(low) + 1, int(high) - 1)
         # Rents and deposits are round, prices of goods are not.
         return number(price.to_integral_value() if low >= 300 and source.chance(0.7) else price)
-    if schema["type"] == "number" and told.kind == "dec" and source.chance(UNUSUAL if told.known else 1):
+    # A coordinate has its places, a pH its few sizes.
+    free = schema["type"] == "number" and told.kind == "dec" and places <= 2 and high - low > 5
+    if free and source.chance(UNUSUAL if told.known else 1):
         digits, size = source.integer(1, source.pick([9, 99, 99, 999, 999])), source.pick([-3, -2, -1, -1, 0, 0, 1])
         if _within(value := digits * Decimal(10) ** size, schema):
             return number(value)

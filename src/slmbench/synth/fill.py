@@ -1,8 +1,8 @@
 """A value for anyone's JSON Schema.
 
 `plan` checks that a schema can be made at all; `Filler.fill` draws one document's values: alternatives are chosen,
-optional fields left out now and then, people and their addresses belong together, and what follows from other fields
-is worked out.
+optional fields left out, in some documents most of them, people and their addresses belong together, and what follows
+from other fields is worked out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def plan(schema: Mapping[str, Any], name: str) -> None:
     filler = Filler(schema, name)
     for turn in range(4):
         try:
-            nodes = filler.fill(Source(f"plan:{turn}"))
+            nodes = filler.fill(Source(f"plan:{turn}"), whole=True)
         except Impossible as error:
             raise BadInput(f"{name}: {error}; correct the schema or give `examples`.") from None
         if any(not node.hidden for node in nodes):
@@ -52,13 +52,15 @@ class Filler:
         self.schema, self.theme = schema, theme_of(schema, name)
         self.priced = any(words_in(key)[-1:] == ["currency"] for key in keys_of(schema, schema))
 
-    def fill(self, source: Source, *, nulls: bool = False) -> list[Node]:
-        """The fields of one document in the schema's order; `nulls` allows null where the schema does.
+    def fill(self, source: Source, *, nulls: bool = False, whole: bool = False) -> list[Node]:
+        """The fields of one document in the schema's order; `nulls` allows null where the schema does, `whole` leaves
+        no optional field out.
 
         Raises Impossible naming a field that has no value.
         """
         story = Story(source, source.date(2024, 2026), self.theme)
-        nodes = _Maker(self.schema, story, nulls).object(_concrete(self.schema, self.schema, source), "")
+        kept = 1.0 if whole else source.pick(KEPT)
+        nodes = _Maker(self.schema, story, nulls, kept).object(_concrete(self.schema, self.schema, source), "")
         settle(nodes, nodes, source)
         _tie(nodes, source)
         return nodes
@@ -125,9 +127,8 @@ def _telling(schema: Mapping[str, Any]) -> dict[str, Any]:
 class _Maker:
     """Makes the fields of one document."""
 
-    def __init__(self, root: Mapping[str, Any], story: Story, nulls: bool) -> None:
-        self.root, self.story, self.nulls, self.source = root, story, nulls, story.source
-        self.kept = self.source.pick(KEPT)
+    def __init__(self, root: Mapping[str, Any], story: Story, nulls: bool, kept: float) -> None:
+        self.root, self.story, self.nulls, self.kept, self.source = root, story, nulls, kept, story.source
 
     def object(self, schema: Mapping[str, Any], parent: str) -> list[Node]:
         """The fields of an object; at least one, where it has any."""
@@ -138,8 +139,11 @@ class _Maker:
             raise Impossible(f"field {unknown!r} is required but stands in no `properties`")
         forced = {*required, *operands(properties)}
         kept = [key for key in properties if key in forced or self.source.chance(self.kept)]
-        if len(kept) < max(1, schema.get("minProperties", 0)):
-            kept = list(properties)
+        left = [key for key in properties if key not in kept]
+        missing = max(1, schema.get("minProperties", 0)) - len(kept)
+        if missing > 0:
+            more = self.source.rng.sample(left, min(missing, len(left)))
+            kept = [key for key in properties if key in kept or key in more]
         nodes = [self.field(key, properties[key], parent) for key in kept[: schema.get("maxProperties", len(kept))]]
         if any(words_in(key)[-1:] in (["unit"], ["units"], ["uom"]) for key in properties):
             # The unit is a field of its own: no other one may stand behind the number.
