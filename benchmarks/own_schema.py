@@ -6,7 +6,7 @@ A folder holds schema.json, test.jsonl, labelled by hand, which is tested on, an
 from. Every schema is gone through twice, alone and with those labelled documents. The commands are those that a new
 project's README names, each a process of its own; a project whose commands have all ended is not made again, one that
 was broken off is begun anew, for its time would not be known. `run` says how the base and the adapter write freely,
-`extract` how the export answers under the schema.
+`extract` how the export answers under the schema, and with strings from the document only.
 """
 
 from __future__ import annotations
@@ -75,28 +75,21 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
     shutil.rmtree(project, ignore_errors=True)
     own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
     setting = [word for change in arguments.set for word in ("--set", change)]
-    asked = ["runs/{name}/export/int8", "data/test.jsonl", "--schema", "schemas/{name}.json", "--out", "rows.jsonl"]
-    made = [
-        "new",
-        schema.resolve(),
-        *own,
-        "--minutes",
-        arguments.minutes,
-        "--base",
-        arguments.base,
-        "--out",
-        project.resolve(),
-    ]
+    asked = ["extract", "runs/{name}/export/int8", "data/test.jsonl", "--schema", "schemas/{name}.json"]
+    chosen = ["--minutes", arguments.minutes, "--base", arguments.base]
+    made = ["new", schema.resolve(), *own, *chosen, "--out", project.resolve()]
     seconds = {"new": done(made, Path())}
     synth = (project / "README.md").read_text(encoding="utf-8").partition("\nslmbench synth ")[2].splitlines()[0]
     steps = (
         ["synth", *synth.split()],
         ["run", "recipe.yaml", *setting],
         ["export", "runs/{name}"],
-        ["extract", *asked],
+        [*asked, "--out", "extract.jsonl"],
     )
     for words in steps:
         seconds[str(words[0])] = done([str(word).format(name=name) for word in words], project)
+    again = [*asked, "--constraint", "grounded", "--out", "grounded.jsonl"]
+    done([word.format(name=name) for word in again], project)
     record = load_record(project / "runs" / name)
     part = record["tests"]["test"]
     result = {
@@ -105,7 +98,7 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
         "documents": part["metrics"]["json_exact"]["n"], "seconds": seconds, "machine": machine(),
         "base": {metric: part["base"][metric] for metric in METRICS},
         "tuned": {metric: part["metrics"][metric] for metric in METRICS},
-        "extract": scored(project, name),
+        **{rows: scored(project, name, f"{rows}.jsonl") for rows in ("extract", "grounded")},
     }  # fmt: skip
     write_atomic(project / DONE, json_text(result))
     return result
@@ -122,12 +115,11 @@ def done(words: Sequence[object], folder: Path) -> float:
     return round(time.monotonic() - started, 1)
 
 
-def scored(project: Path, name: str) -> dict[str, Any]:
-    """What the extracted rows are worth: the same metrics as of a run's answers."""
+def scored(project: Path, name: str, rows_name: str) -> dict[str, Any]:
+    """What extracted rows are worth: the same metrics as of a run's answers."""
     task = load_task("edge_json")
     rows = {
-        row["id"]: json.dumps(row.get("json"), ensure_ascii=False)
-        for row in read_jsonl_tolerant(project / "rows.jsonl")
+        row["id"]: json.dumps(row.get("json"), ensure_ascii=False) for row in read_jsonl_tolerant(project / rows_name)
     }
     samples = []
     for example in read_examples(project / "data" / "test.jsonl", schemas=project / "schemas"):

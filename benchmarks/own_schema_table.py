@@ -33,7 +33,12 @@ def own_table(folder: Path = RESULTS) -> str:
     answers, times = [], []
     for result in found:
         learnt = f"made documents and {result['labelled']} labelled" if result["labelled"] else "made documents"
-        ways = {"base": "the base", "tuned": f"tuned on {learnt}", "extract": f"the same, `extract` ({result['way']})"}
+        ways = {
+            "base": "the base",
+            "tuned": f"tuned on {learnt}",
+            "extract": f"the same, `extract` ({result['way']})",
+            "grounded": f"the same, `extract --constraint grounded` ({result['way']})",
+        }
         if result["labelled"]:
             del ways["base"]  # it is that of the other row
         for way, words in ways.items():
@@ -41,7 +46,7 @@ def own_table(folder: Path = RESULTS) -> str:
             answers.append([result["schema"], words, *figures])
         seconds = result["seconds"]
         minutes = [f"{seconds[step] / 60:.1f}" for step in STEPS]
-        whole = f"**{sum(seconds.values()) / 60:.1f}**"
+        whole = f"**{sum(seconds[step] for step in STEPS) / 60:.1f}**"
         times.append([result["schema"], learnt, f"{result['rows']:,}", *minutes, whole])
     return "\n\n".join(
         (

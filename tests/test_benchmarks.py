@@ -281,7 +281,8 @@ def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
     code, again, errors = benchmark("own_schema.py", *given, "--way", "labelled")
     assert (code, again) == (0, found) and "own_schema slmbench" not in errors
     table = own_schema_table.own_table(out)
-    assert table.count("| mail |") == 3 and "made documents and 5 labelled" in table
+    assert found["grounded"]["schema_compliance"]["n"] == 5
+    assert table.count("| mail |") == 4 and "made documents and 5 labelled" in table
     assert own_schema_table.own_table(tmp_path) == "Nothing has been measured yet."
     code, _, errors = benchmark("own_schema.py", tmp_path)
     assert code == 2 and "schema.json is missing" in errors
