@@ -21,8 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slmbench.config import Recipe
-from slmbench.core import BadInput, Completion, SlmbenchError, load_task
+from slmbench.core import BASE, BadInput, Completion, SlmbenchError, load_task
 from slmbench.data import read_examples
 from slmbench.evaluate import make_sample
 from slmbench.files import json_text, read_json, read_jsonl_tolerant, write_atomic
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="with schema.json and documents")
     parser.add_argument("--way", action="append", choices=("alone", "labelled"), help="default: both")
     parser.add_argument("--minutes", type=float, default=20, metavar="M", help="for each, as of slmbench new")
-    parser.add_argument("--base", default=Recipe.base, help=f"the model that is trained (default: {Recipe.base})")
+    parser.add_argument("--base", default=BASE, help=f"the model that is trained (default: {BASE})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of slmbench run")
     parser.add_argument("--work", type=Path, default=Path("runs/own_schema"), metavar="DIR", help="for the projects")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for the figures, a file each")

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from slmbench.core import BadInput
+from slmbench.core import BASE, BadInput
 from slmbench.template import PromptStyle
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Recipe:
     """Everything that decides a model, and nothing that does not."""
 
     name: str
-    base: str = "smollm2-135m"
+    base: str = BASE
     task: str = "edge_json"
     prompt: PromptStyle = "plain"
     """How training asks: `schema` puts the schema before the text, `plain` does not."""

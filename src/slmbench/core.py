@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from slmbench.metrics import Score
 
 Finish = Literal["stop", "length", "error"]
+BASE = "smollm2-135m"
+"""The base model where nobody names another."""
 MOST_TOKENS = 1024
 """Of one answer."""
 KEY = "SLMBENCH_API_KEY"

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from slmbench.config import Recipe
-from slmbench.core import BadInput
+from slmbench.core import BASE, BadInput
 from slmbench.data import decoded, jsonl_objects, normalised, read_bytes, split_rows
 from slmbench.files import json_text, write_atomic
+from slmbench.models import KNOWN
 from slmbench.schema import (
     canonical,
     check_extractable,
@@ -168,7 +168,7 @@ def new(
     test: Path | None = None,
     *,
     rows: Rows,
-    base: str = Recipe.base,
+    base: str = BASE,
 ) -> list[Path]:
     """Write the project and return its files. `test` has labelled documents that are never trained on; without it half
     of `labelled` is kept for that. `rows` are made and taken beside them. `base` is a name as `models.find` takes it.
@@ -196,8 +196,7 @@ def new(
     facts = {
         "name": name,
         "made": rows.made,
-        # A folder is found from the project's, too; a name that looks like a number stays one.
-        "base": yaml.safe_dump(str(Path(base).resolve()) if Path(base).is_dir() else base).splitlines()[0],
+        "base": yaml.safe_dump(_found_anywhere(base), width=10**6).splitlines()[0],
         "quoted": yaml.safe_dump(name).splitlines()[0],  # a name may be a number, or a word of YAML's
         "train": "\n".join(f"    - {source}" for source in train),
         "test": tested,
@@ -211,6 +210,12 @@ def new(
     write_atomic(folder / "recipe.yaml", RECIPE.format(**facts))
     write_atomic(folder / "README.md", README.format(**facts))
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _found_anywhere(base: str) -> str:
+    """A base's name, or its folder as it is found from the project's folder too."""
+    folder = Path(base).expanduser()
+    return str(folder.resolve()) if base.lower() not in KNOWN and folder.is_dir() else base
 
 
 def check_empty(folder: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slmbench import models
-from slmbench.config import Recipe, load_recipe
-from slmbench.core import BadInput
+from slmbench.config import load_recipe
+from slmbench.core import BASE, BadInput
 from slmbench.forecast import forecast
 from slmbench.new import MADE_TEST, ROWS_AT_MOST, TEST_SEED, Rows, new
 from slmbench.pipeline import make_plan, training_examples
@@ -29,7 +29,7 @@ AROUND_SECONDS = 300
 
 def rows_within(
     minutes: float, name: str, schema: Mapping[str, Any], labelled: Path | None = None, test: Path | None = None,
-    base: str = Recipe.base,
+    base: str = BASE,
 ) -> Rows:  # fmt: skip
     """What can be made, trained, tested, exported and used within `minutes` on this machine, labelled documents
     included, as `new` takes them.

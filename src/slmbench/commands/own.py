@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slmbench.core import BASE
+
 
 def add(verbs: Any) -> None:
     """Add these verbs to the parser."""
@@ -15,8 +17,6 @@ def add(verbs: Any) -> None:
 
 
 def _add_new(verbs: Any) -> None:
-    from slmbench.config import Recipe
-
     verb = verbs.add_parser(
         "new",
         help="a project folder for your own schema",
@@ -36,7 +36,7 @@ def _add_new(verbs: Any) -> None:
         help="training, testing and exporting may take on this machine; the recipe gets as many rows (default: 20)",
     )  # fmt: skip
     verb.add_argument(
-        "--base", default=Recipe.base, help=f"the model that is trained, as in slmbench models (default: {Recipe.base})"
+        "--base", default=BASE, help=f"the model that is trained, as in slmbench models (default: {BASE})"
     )
     verb.add_argument("--yes", action="store_true", help="take an inferred schema without asking")
     verb.set_defaults(call=_new)
