@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import _serve_faults
 import _serving
 import own_schema_table
 import pytest
+import scripts
 import serve_load
 import serve_table
 from mail_schema import SCHEMA
@@ -28,13 +26,10 @@ def train_peers(*arguments: object) -> tuple[int, Any, str]:
     return benchmark("train_peers.py", "--json", *arguments)
 
 
-def benchmark(script: str, *arguments: object, timeout: float = 120) -> tuple[int, Any, str]:
+def benchmark(script: str, *arguments: object) -> tuple[int, Any, str]:
     """(exit code, the JSON on standard output, standard error)."""
-    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout, check=False)
-    assert "Traceback" not in ended.stderr
-    return ended.returncode, json.loads(ended.stdout) if ended.stdout else None, ended.stderr
+    code, out, errors = scripts.benchmark(script, *arguments)
+    return code, json.loads(out) if out else None, errors
 
 
 @pytest.fixture
@@ -231,7 +226,7 @@ def test_a_server_under_load_and_faults(wide_exports: Path, mails: Path, tmp_pat
     out = tmp_path / "serving.json"
     code, found, errors = benchmark(
         "serve_load.py", wide_exports / "export" / "int8", mails, "--documents", 4, "--minutes", 0.05, "--clients", 2,
-        "--connections", 30, "--threads", 1, "--json", "--out", out, timeout=800,
+        "--connections", 30, "--threads", 1, "--json", "--out", out,
     )  # fmt: skip
     assert found is not None, errors
     assert code == int(bool(found["missed"])) and json.loads(out.read_text()) == found
@@ -271,7 +266,7 @@ def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
     given = [folder, "--minutes", 1, "--base", wide_folder, "--work", work, "--out", out]
     settings = {"train.epochs": 1, "data.limit": 40, "data.validation": 8}
     given += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    code, found, errors = benchmark("own_schema.py", *given, "--way", "labelled", timeout=300)
+    code, found, errors = benchmark("own_schema.py", *given, "--way", "labelled")
     assert code == 0, errors
     assert json.loads((out / "mail_labelled.json").read_text()) == found
     assert found["labelled"] == found["documents"] == found["extract"]["json_exact"]["n"] == 5

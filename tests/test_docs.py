@@ -7,7 +7,6 @@ import ast
 import doctest
 import functools
 import importlib
-import importlib.util
 import io
 import json
 import os
@@ -23,12 +22,12 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from _table import replaced
 from chromium import needs_chromium
 from shown import PAGES, Block, blocks, commands, furnish
 
@@ -40,15 +39,6 @@ from slmbench.serving.guard import ROUTES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "integrations").rglob("*.md"))]
-
-
-def benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -82,14 +72,14 @@ def test_the_layout_of_the_design_page_is_the_code() -> None:
     ],
 )
 def test_a_table_is_what_its_script_prints(page: str, script: str, table: str) -> None:
-    made, text = benchmark(script), (ROOT / "docs" / f"{page}.md").read_text()
-    assert benchmark("_table").replaced(text, getattr(made, table)(), made.BEGIN, made.END) == text
+    made, text = importlib.import_module(script), (ROOT / "docs" / f"{page}.md").read_text()
+    assert replaced(text, getattr(made, table)(), made.BEGIN, made.END) == text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_explains_itself(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        benchmark(path.stem).main(["--help"])
+        importlib.import_module(path.stem).main(["--help"])
     assert stop.value.code == 0
     assert "usage:" in capsys.readouterr().out
 
@@ -160,7 +150,7 @@ def check_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     elif program in ("python", "python3"):
         if rest[0] != "-m":
             with pytest.raises(SystemExit):
-                benchmark(Path(rest[0]).stem).main(["--help"])
+                importlib.import_module(Path(rest[0]).stem).main(["--help"])
             flags = {word for word in rest if word.startswith("--")}
             assert (ROOT / rest[0]).is_file() and all(flag in capsys.readouterr().out for flag in flags), words
     else:
@@ -313,7 +303,7 @@ def test_a_server_answers_as_the_page_says(place: Path, start: Callable[..., Any
 
 
 def test_the_page_of_commands_is_the_parser() -> None:
-    page, text = benchmark("commands_page"), (ROOT / "docs" / "commands.md").read_text()
+    page, text = importlib.import_module("commands_page"), (ROOT / "docs" / "commands.md").read_text()
     assert page.filled(text) == text, "python benchmarks/commands_page.py --write docs/commands.md"
     with pytest.raises(ValueError, match="no section for stop"):
         page.filled(text.replace("<!-- help: stop -->", ""))
@@ -323,7 +313,7 @@ def test_the_page_of_commands_is_the_parser() -> None:
 
 def test_every_verb_has_an_example() -> None:
     text = (ROOT / "docs" / "commands.md").read_text()
-    for name, _, _ in benchmark("commands_page").verbs(parser()):
+    for name, _, _ in importlib.import_module("commands_page").verbs(parser()):
         (section,) = re.findall(rf"^### {name}\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
         assert f"\nslmbench {name} " in section or f"\nslmbench {name}\n" in section, name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import scale_table as scale
 import trust_table
 from _table import replaced
 from mail_schema import SCHEMA
+from scripts import benchmark
 
 from slmbench import documents, engine_ray
 from slmbench.backends import native
@@ -28,15 +28,6 @@ from slmbench.extract import Asked, Extractor
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_kernels = pytest.mark.skipif(native.compiled() is None, reason="no C compiler")
-
-
-def benchmark(script: str, *arguments: object, seconds: float = 240) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error)."""
-    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=seconds, check=False)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +253,7 @@ def test_no_confidence_is_a_sentence(model: Path, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_kills_leave_the_same_rows(model: Path, schema_file: Path, tmp_path: Path) -> None:
     code, printed, errors = benchmark(
-        "extract_kills.py", model, mails(tmp_path, 300), "--schema", schema_file, "--kills", 3, seconds=500
+        "extract_kills.py", model, mails(tmp_path, 300), "--schema", schema_file, "--kills", 3
     )
     assert code == 0, errors
     found = json.loads(printed)
@@ -278,7 +269,7 @@ def test_kills_of_ray_and_of_its_workers(model: Path, schema_file: Path, tmp_pat
     pytest.importorskip("ray")
     code, printed, errors = benchmark(
         "extract_kills.py", model, mails(tmp_path, 200), "--schema", schema_file, "--kills", 1, "--seed", 5,
-        "--engine", "ray", "--workers", 2, seconds=850,
+        "--engine", "ray", "--workers", 2,
     )  # fmt: skip
     assert code == 0, errors
     found = json.loads(printed)
@@ -312,7 +303,7 @@ def test_what_differs_is_found(
 def test_rates_of_one_process_and_of_several(model: Path, schema_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "scale" / "mails.json"
     given = [model, mails(tmp_path, 6), "--schema", schema_file, "--out", out]
-    code, printed, errors = benchmark("extract_rate.py", *given, "--json", seconds=500)
+    code, printed, errors = benchmark("extract_rate.py", *given, "--json")
     assert code == 0, errors
     found = json.loads(printed)
     assert json.loads(out.read_text()) == found and found["documents"]["count"] == 6
