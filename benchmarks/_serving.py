@@ -108,7 +108,8 @@ class Server:
 
     def figure(self, name: str) -> float:
         """A figure of /metrics, labels and all as they stand there; 0 where it has none yet."""
-        page = Client(self).ask("GET", "/metrics").body.decode()
+        with contextlib.closing(Client(self)) as client:
+            page = client.ask("GET", "/metrics").body.decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
         return float(found[1]) if found else 0.0
 

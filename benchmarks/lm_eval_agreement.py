@@ -117,7 +117,7 @@ def asked_of_slmbench(
     """Samples of slmbench's own, and the completions they were made of, by id."""
     from slmbench.backends.hf import HfBackend
 
-    kept = Kept(HfBackend(model, tokenizer))
+    kept = Kept(HfBackend(model, tokenizer, rows=1))  # as lm-eval asks them, and no products of rows of nothing
     asked = [request(row, Evaluation()) for row in encoded]
     return answers(load_task(name), kept, examples, asked, "slmbench"), kept.answers
 

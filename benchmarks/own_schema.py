@@ -6,7 +6,8 @@ A folder holds schema.json, test.jsonl, labelled by hand, which is tested on, an
 from. Every schema is gone through twice, alone and with those labelled documents. The commands are those that a new
 project's README names, each a process of its own; a project whose commands have all ended is not made again, one that
 was broken off is begun anew, for its time would not be known. `run` says how the base and the adapter write freely,
-`extract` how the export answers under the schema, and with strings from the document only.
+`extract` how the export answers under the schema, and with strings from the document only. Beside the figures stand the
+answers that they are counted from, packed as those of a run are.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from slmbench.data import read_examples
 from slmbench.evaluate import make_sample
 from slmbench.files import json_text, read_json, read_jsonl_tolerant, write_atomic
 from slmbench.memory import machine
-from slmbench.metrics import figure
+from slmbench.metrics import Sample, figure
 from slmbench.new import schema_from
 from slmbench.progress import say
-from slmbench.publish import load_record
+from slmbench.publish import load_record, load_samples, samples_path
+from slmbench.publish.stored import pack
 
 FILES = ("schema.json", "test.jsonl", "labelled.jsonl")
 METRICS = ("json_exact", "field_f1", "schema_compliance")
@@ -50,18 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for folder in arguments.folders:
             for way in arguments.way or ("alone", "labelled"):
-                result = measured(folder, way, arguments)
+                result, answers = measured(folder, way, arguments)
                 print(json_text(result, indent=None), end="", flush=True)
                 if arguments.out:
-                    write_atomic(arguments.out / f"{result['schema']}_{way}.json", json_text(result))
+                    path = arguments.out / f"{result['schema']}_{way}.json"
+                    write_atomic(samples_path(path), pack({who: {"tuned": part} for who, part in answers.items()}))
+                    write_atomic(path, json_text(result))
     except SlmbenchError as error:
         say(f"own_schema: {error}")
         return error.exit_code
     return 0
 
 
-def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One schema in one way: seconds of each command, and how the base, the adapter and the export answer."""
+def measured(folder: Path, way: str, arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[Sample]]]:
+    """One schema in one way: seconds of each command with how the base, the adapter and the export answer; and the
+    answers, by who gave them."""
     if gone := [name for name in FILES if not (folder / name).is_file()]:
         raise BadInput(f"{folder}: {gone[0]} is missing; give a folder with {', '.join(FILES)}.")
     schema, test, labelled = (folder / name for name in FILES)
@@ -70,7 +75,7 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
     if (project / DONE).is_file():
         before = dict(read_json(project / DONE, "delete it"))
         if before.get("minutes") == arguments.minutes:
-            return before
+            return before, answered(project, name)
     shutil.rmtree(project, ignore_errors=True)
     own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
     setting = [word for change in arguments.set for word in ("--set", change)]
@@ -89,18 +94,15 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> dict[str,
         seconds[str(words[0])] = done([str(word).format(name=name) for word in words], project)
     again = [*asked, "--constraint", "grounded", "--out", "grounded.jsonl"]
     done([word.format(name=name) for word in again], project)
-    record = load_record(project / "runs" / name)
-    part = record["tests"]["test"]
+    answers, record = answered(project, name), load_record(project / "runs" / name)
     result = {
         "schema": name, "way": way, "labelled": len(read_jsonl_tolerant(labelled)) if way == "labelled" else 0,
         "minutes": arguments.minutes, "rows": record["data"]["train"]["rows"],
-        "documents": part["metrics"]["json_exact"]["n"], "seconds": seconds, "machine": machine(),
-        "base": {metric: part["base"][metric] for metric in METRICS},
-        "tuned": {metric: part["metrics"][metric] for metric in METRICS},
-        **{rows: scored(project, name, f"{rows}.jsonl") for rows in ("extract", "grounded")},
+        "documents": len(answers["tuned"]), "seconds": seconds, "machine": machine(),
+        **{who: figures(samples) for who, samples in answers.items()},
     }  # fmt: skip
     write_atomic(project / DONE, json_text(result))
-    return result
+    return result, answers
 
 
 def done(words: Sequence[object], folder: Path) -> float:
@@ -114,8 +116,21 @@ def done(words: Sequence[object], folder: Path) -> float:
     return round(time.monotonic() - started, 1)
 
 
-def scored(project: Path, name: str, rows_name: str) -> dict[str, Any]:
-    """What extracted rows are worth: the same metrics as of a run's answers."""
+def figures(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What is published of answers."""
+    return {metric: figure(samples, metric) for metric in METRICS}
+
+
+def answered(project: Path, name: str) -> dict[str, list[Sample]]:
+    """Every answer to the test documents, by who gave it: "base" and "tuned" of the run, "extract" and "grounded"."""
+    run = project / "runs" / name
+    samples = load_samples(run, load_record(run))["test"]
+    answers = {who: list(samples[who]) for who in ("base", "tuned")}
+    return answers | {rows: extracted(project, f"{rows}.jsonl") for rows in ("extract", "grounded")}
+
+
+def extracted(project: Path, rows_name: str) -> list[Sample]:
+    """Rows of `extract` as a run has its answers."""
     task = load_task("edge_json")
     rows = {
         row["id"]: json.dumps(row.get("json"), ensure_ascii=False) for row in read_jsonl_tolerant(project / rows_name)
@@ -124,7 +139,7 @@ def scored(project: Path, name: str, rows_name: str) -> dict[str, Any]:
     for example in read_examples(project / "data" / "test.jsonl", schemas=project / "schemas"):
         said = Completion(example.id, rows[example.id], (), "stop", 0, 0, None, 0.0, 1, "schema")
         samples.append(make_sample(task, example, said))
-    return {metric: figure(samples, metric) for metric in METRICS}
+    return samples
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 import _serve_faults
 import _serving
+import own_schema
 import own_schema_table
 import pytest
 import scripts
@@ -269,6 +270,9 @@ def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
     code, found, errors = benchmark("own_schema.py", *given, "--way", "labelled")
     assert code == 0, errors
     assert json.loads((out / "mail_labelled.json").read_text()) == found
+    kept = unpack((out / "mail_labelled.samples.jsonl.gz").read_bytes(), out)
+    for who in ("base", "tuned", "extract", "grounded"):
+        assert own_schema.figures(kept[who]["tuned"]) == found[who] and len(kept[who]["tuned"]) == 5
     assert found["labelled"] == found["documents"] == found["extract"]["json_exact"]["n"] == 5
     assert found["extract"]["schema_compliance"]["k"] == 5 > found["base"]["json_exact"]["k"]
     assert min(found["seconds"].values()) > 0 and len(found["seconds"]) == 5

@@ -14,17 +14,20 @@ from leaderboard_results import NASTY, ROWS, Answer, answered, broken, hostile_r
 from test_publish import Tree
 
 from slmbench.compare import compare
-from slmbench.core import BadInput
+from slmbench.config import recipe_of
+from slmbench.core import BadInput, Completion, load_task
+from slmbench.evaluate import make_sample
 from slmbench.metrics import LABELS, summarize
-from slmbench.publish.comparison import MOST, Side, comparison_page, told_apart
+from slmbench.publish.comparison import MOST, Side, comparison_page, side_of, told_apart
 from slmbench.publish.page import STYLE
-from slmbench.publish.record import timing
+from slmbench.publish.record import split_record, timing
 from slmbench.publish.tables import change, full
+from slmbench.template import target_text
 
-ONE, OTHER = {"cpu": "One CPU", "cores": 2}, {"cpu": "Another", "cores": 4}
+ONE, OTHER = "One, 2 cores", "Another, 4 cores"
 
 
-def side(name: str, answer: Callable[[int], Answer], machine: dict[str, Any] = ONE, count: int = 12) -> Side:
+def side(name: str, answer: Callable[[int], Answer], machine: str = ONE, count: int = 12) -> Side:
     samples = answered(ROWS[:count], answer, 1.0)
     return Side(name, "plain prompt, free generation", samples, {}, timing(samples, None), machine)
 
@@ -69,6 +72,39 @@ def test_times_of_two_machines_are_two_tables() -> None:
     assert re.findall(r"<tr><td>(.*?)</td>", times) == ["first", "second", "third"]
 
 
+def test_what_each_run_took_stands_side_by_side() -> None:
+    recipe = recipe_of({"name": "x", "data": {"tests": [{"split": "test"}]}}, "x").to_dict()
+    intents = load_task("edge_intent")
+    examples = intents.load("test")[:20]
+    tuned, base = (
+        [make_sample(intents, e, Completion(e.id, text(e), (), "stop", 9, 9, None, 1.0, 1)) for e in examples]
+        for text in (target_text, lambda e: '{"intent":"none"}')
+    )
+    record = {
+        "recipe": recipe, "weights": {"name": "b", "parameters": 1_234_567}, "machine": {"cpu": "One", "cores": 2},
+        "tests": {"test": split_record("schema", {"tuned": tuned, "base": base}, intents)},
+        "data": {"train": {"rows": 4321}}, "training": {"validation_losses": [0.5, 0.25]}, "peak_memory_gib": 1.5,
+        "seconds": {"train": 70.0, "tuned/test": 8.0, "base/test": 9.0}, "hardware": {"joules": 36_000.0},
+    }  # fmt: skip
+    served = {**record, "weights": {"name": "s", "server": "http://x/v1"}, "training": {}, "seconds": {"bench": 3.0}}
+    sides = [side_of(record, "test", "base", base, "base"), side_of(record, "test", "tuned", tuned, "tuned"),
+             side_of(served, "test", "tuned", tuned, "served")]  # fmt: skip
+    page = comparison_page("test", sides)
+    costs = section(page, "Costs")
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", costs)]
+    found = {row[0]: row[1:] for row in rows}
+    assert found["training"] == ["–", "70 s", "–"] and found["answering"] == ["9 s", "8 s", "–"]
+    assert found["trained on"][:2] == ["–", "4,321 rows"] and found["peak memory of the run"][1] == "1.50 GiB"
+    assert found["energy of the run"][1] == "0.0100 kWh (36,000 J)" and found["parameters"][0] == "1,234,567"
+    assert found["machine"] == ["One, 2 cores", "One, 2 cores", "server http://x/v1"]
+    assert costs.count("<polyline") == 1 and 'class="line r2"' in costs
+    confusion = section(page, "Confusion")
+    assert confusion.count('<summary><span class="key">') == confusion.count("<svg") == 3
+    assert "Confusion" not in comparison_page("test", [FIRST, SECOND]) and not re.search(
+        "<polyline", section(comparison_page("test", [FIRST, SECOND]), "Costs")
+    )
+
+
 def test_where_the_runs_differ_stands_side_by_side() -> None:
     page = comparison_page("test", [FIRST, SECOND, THIRD], ROWS[:12])
     # Five are right in all; a broken answer is further from a right one than one with a wrong leaf.
@@ -87,7 +123,7 @@ def test_where_the_runs_differ_stands_side_by_side() -> None:
     assert ROWS[10].text in words and ROWS[2].text not in words
     shown = page.partition(f"<code>{at}")[2].partition("</details>")[0]
     assert " right: third" in shown and '<del class="quiet">missing</del>' in shown and "<ins>" in shown
-    assert shown.count("<pre>") == 2 + 3 and "Its data is not here" in comparison_page("test", [FIRST, SECOND])
+    assert shown.count("<pre ") == 2 + 3 and "Its data is not here" in comparison_page("test", [FIRST, SECOND])
     selects = re.findall(r'<label>(.*?) <select data-key="(\w+)"', page)
     assert selects == [
         ("first", "r1"), ("second", "r2"), ("third", "r3"),
@@ -105,7 +141,7 @@ def test_the_mildest_are_left_out_where_there_are_too_many(monkeypatch: pytest.M
 def test_what_models_wrote_is_only_text() -> None:
     def hostile(name: str, answer: Answer) -> Side:
         samples = answered(hostile_rows(), lambda i: answer, 1.0)
-        return Side(name, NASTY, samples, {}, timing(samples, None), {"cpu": NASTY})
+        return Side(name, NASTY, samples, {}, timing(samples, None), NASTY, {NASTY: NASTY}, [1.0])
 
     page = comparison_page(NASTY, [hostile(NASTY, right), hostile(f"{NASTY} again", wrong)], hostile_rows())
     assert page.count("<script") == 1 and "<img" not in page

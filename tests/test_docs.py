@@ -42,9 +42,19 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_to_files(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
-    assert [target for target in targets if not (path.parent / target).exists()] == []
+def test_links_lead_to_files_and_to_headings_in_them(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)", path.read_text())
+    assert [target for target, _ in targets if not (path.parent / target).exists()] == []
+    wanted = [(path.parent / target if target else path, anchor) for target, anchor in targets if anchor]
+    assert [(str(page), anchor) for page, anchor in wanted if anchor not in anchors(page)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as a renderer of Markdown makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    named = set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))  # what the reference is made of
+    return named | {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 def test_the_layout_of_the_design_page_is_the_code() -> None:
@@ -97,7 +107,9 @@ GIVEN = ("index", "commands", "own-schema", "own-model")
 """Pages whose commands are given, but for these verbs, which take long or need a run that they began themselves: the
 README's test gives those."""
 LEFT_OUT = {"run", "train", "evaluate", "preflight", "plan", "export", "logs", "serve"}
-PROGRAMS = {"cat", "cd", "curl", "export", "ls", "mkdir", "source", "split", "xargs", "accelerate"}
+INTEGRATION = ROOT / "integrations" / "lm_eval" / "README.md"
+"""Its commands and its program are given by tests/test_lm_eval.py."""
+PROGRAMS = {"lm-eval", "cat", "cd", "curl", "export", "ls", "mkdir", "source", "split", "xargs", "accelerate"}
 """What commands of a shell may be besides slmbench, make, pip and Python."""
 
 
@@ -126,7 +138,7 @@ def test_every_block_is_of_a_kind_that_is_checked() -> None:
     assert {page.stem for page in PAGES if shell(page)} == {*ELSEWHERE, *GIVEN}
 
 
-@pytest.mark.parametrize("page", pages("sh", ""))
+@pytest.mark.parametrize("page", [*pages("sh", ""), pytest.param(INTEGRATION, id="lm_eval")])
 def test_every_command_is_one(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in shell(page):
         check_command(words, capsys)

@@ -125,6 +125,13 @@ def test_part_of_a_split_is_named_so(rows: int, name: str, wide_exports: Path, t
     assert kept_answers(tmp_path, model, "test", examples, rows=rows).path == path  # nothing of the model has changed
 
 
+def test_a_split_of_another_task_is_named_so(wide_exports: Path, tmp_path: Path) -> None:
+    model = export_of(wide_exports)
+    for split, name in (("edge_intent/test", "wide_merged_edge_intent"), ("edge_intent/unseen", "wide_merged_edge_")):
+        kept = kept_answers(tmp_path, model, split, examples_of(model, split, None, None))
+        assert kept.path.stem.startswith(name) and ("unseen" in kept.path.stem) == ("unseen" in split)
+
+
 def test_a_model_on_a_server_is_no_base_as_it_is(tmp_path: Path) -> None:
     """What it is, its server alone knows: neither its training nor its machine is made up, and no word runs."""
     examples = load_task("edge_json").load("test")[:4]
@@ -142,7 +149,7 @@ def test_a_model_on_a_server_is_no_base_as_it_is(tmp_path: Path) -> None:
     assert {path.parent for path in paths} == {tmp_path / "results"}
     for entry in entries(tmp_path / "results"):
         assert entry.track == "unknown" and entry.about.endswith(", on a server")
-        assert entry.result.machine == "unknown"
+        assert entry.result.machine == "server http://127.0.0.1:1/v1"
     again = commands(load_record(paths[0]), "r.yaml", "r.json")[0]
     assert "'../../etc/x; rm -r *'" in again and "--backend openai:http://127.0.0.1:1/v1" in again
     with pytest.raises(BadInput, match="of no weights that are known"):

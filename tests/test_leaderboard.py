@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from leaderboard_results import NASTY, ROWS, write
 
 from slmbench.config import recipe_of
 from slmbench.core import BadInput
+from slmbench.data import data_hash
 from slmbench.publish.leaderboard import build
+from slmbench.publish.leaderboard.answers import changes
 from slmbench.publish.leaderboard.entries import boards, load, slug, track
 from slmbench.publish.leaderboard.front import placed
 from slmbench.publish.leaderboard.method import rendered
@@ -176,10 +179,81 @@ def test_a_track_follows_from_the_recipe(train: list[str], test: str, side: str,
     assert track(recipe, recipe.data.tests[0], side, recipe.data.train) == name
 
 
+def words(markup: str) -> str:
+    """What is to be read in a piece of a page."""
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", markup.replace("<wbr>", ""))).split())
+
+
+def test_the_front_page_says_what_was_measured(board_site: Path) -> None:
+    """34 of gamma's 40 answers are cut off; its base has 70 million parameters, in bf16."""
+    page = (board_site / "index.html").read_text(encoding="utf-8")
+    row = re.findall(r'<tr [^>]*data-key="gamma.test.tuned".*?</tr>', page)[0]
+    cells = {name: words(cell) for name, cell in re.findall(r'<t[dh] [^>]*class="(\w+)"[^>]*>(.*?)</t[dh]>', row)}
+    del cells["own"]
+    assert cells == {
+        "pick": "", "rank": "3", "model": "gamma tuned smollm2-135m:12", "test": "edge_json/test 40 documents",
+        "exact": "15.0 % 6/40 · 7.1–29.1", "truncated": "85.0 % 34/40", "constraint": "free schema prompt",
+        "track": "generated 503 rows", "size": "70 M 140 MB", "latency": "695 ms p95 870 ms, 40 timed",
+        "machine": "Example 2 cores",
+    }  # fmt: skip
+
+
+def test_the_page_of_a_test_set_says_what_was_measured(board_site: Path) -> None:
+    page = (board_site / "tests" / "edge_json-test.html").read_text(encoding="utf-8")
+    rows = [[words(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)]
+            for row in re.findall(r"<tr>(.*?)</tr>", page)]  # fmt: skip
+    found = {row[0]: row[1:] for row in rows}
+    beta = found["beta tuned smollm2-135m"]
+    assert beta[:3] == ["1=", "free, schema prompt", "70.0 % 28/40 · 54.6–81.9"] and beta[-1].startswith("15.0 % 6/40")
+    assert [row[0] for row in rows if row[0] in ("Complexity", "Style", "Schema")] == ["Complexity", "Style", "Schema"]
+    for label, name in (("simple", "complexity"), ("ocr", "style"), ("sales_order", "schema_id")):
+        mine = [i for i, row in enumerate(ROWS) if {**row.tags, "schema_id": row.schema_id}[name] == label]
+        right = [sum(i < 30 for i in mine), sum(i >= 12 for i in mine), sum(i < 6 for i in mine), 0]
+        assert [cell.split()[-1] for cell in found[label]] == [str(len(mine)), *(f"{k}/{len(mine)}" for k in right)]
+
+
+def test_few_times_have_no_p95(tmp_path: Path) -> None:
+    write(tmp_path, "one", "test", ROWS[:19], {"tuned": _answers(19)})
+    index = pages(tmp_path, None)["index.html"].decode("utf-8")
+    assert "19 timed" in index and "p95" not in index.partition("How to read it")[0]
+
+
+def test_a_base_is_there_once(tmp_path: Path) -> None:
+    """As it answered last; under another constraint, on another machine or of other weights it is another."""
+    hashes = {**dict.fromkeys(("recipe", "tokenizer", "adapter", "code")), "weights": "a", "prompt": {}}
+
+    def add(name: str, created: str, **changes: Any) -> None:
+        stages = {"tuned": _answers(4), "base": _answers(4)}
+        known = {**hashes, "data": {"test": data_hash(ROWS[:4])}, **changes.pop("hashes", {})}
+        write(tmp_path, name, "test", ROWS[:4], stages, created=created, hashes=known, **changes)
+
+    add("first", "2026-01-02T00:00:00+00:00")
+    add("last", "2026-01-03T00:00:00+00:00")
+    add("middle", "2026-01-02T12:00:00+00:00")
+    add("elsewhere", "2026-01-01T00:00:00+00:00", machine={"cpu": "Other CPU", "cores": 4, "gpus": []})
+    add("others", "2026-01-01T00:00:00+00:00", hashes={"weights": "b"})
+    add("unknown", "2026-01-01T00:00:00+00:00", hashes={"weights": None})
+    (board,) = boards(load(tmp_path))
+    names = ("elsewhere", "first", "last", "middle", "others", "unknown")
+    assert {entry.result.name for entry in board.entries if entry.side == "tuned"} == set(names)
+    assert {e.result.name for e in board.entries if e.side == "base"} == {"elsewhere", "last", "others", "unknown"}
+
+
+def test_an_export_has_the_size_of_its_files(tmp_path: Path) -> None:
+    path = write(tmp_path, "one", "test", ROWS[:4], {"tuned": _answers(4)})
+    record = {**load_record(path), "export": {"form": "int8", "bytes": 149_000_000}}
+    write_result(path, record, {"test": {"tuned": _answers(4)}})
+    index = pages(tmp_path, None)["index.html"].decode("utf-8")
+    assert 'data-bytes="149000000"' in index and "149 MB" in index and "exported as int8" in index
+
+
 def test_names_of_files_are_plain_and_differ() -> None:
     taken: set[str] = set()
     assert slug("a/b c", taken) == "a-b-c" and slug("A-b-c", taken) != "A-b-c" and slug("../..", taken) == "unnamed"
     assert slug("a/b c", taken).startswith("a-b-c-")
+    # Whatever stands there already, such as what would be given to the next.
+    taken = set()
+    assert len({slug(text, taken) for text in ("A", "a-ca978112", "a", "a/", "a")}) == len(taken) == 5
 
 
 def test_a_model_page_has_the_whole_record(board_site: Path) -> None:
@@ -248,6 +322,11 @@ def test_the_method_is_markdown_that_stays_within_its_page() -> None:
     assert text.count('class="scroll"') == text.count("</table>\n</div>") == 1
 
 
+def test_two_leaves_that_are_written_alike_are_two() -> None:
+    found = changes({("n",): 1}, '{"n":1,"x.y":1,"x":{"y":2}}')
+    assert found == [["x.y", "1"], ["x.y (2)", "2"]]
+
+
 # ---- what it refuses
 
 
@@ -265,7 +344,12 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda p: changed(p, lambda r: r.update(machine=[])), "machine is no object"),
     (lambda p: changed(p, lambda r: r.update(export="int8")), "export is no object"),
     (lambda p: changed(p, lambda r: r.update(asked=["--split"])), "asked is no object"),
-    (lambda p: changed(p, lambda r: r.update(name=3)), "its name or its date is no text"),
+    (lambda p: changed(p, lambda r: r.update(name=3)), "name is no text"),
+    (lambda p: changed(p, lambda r: r.update(hardware=[1])), "hardware is no object"),
+    (lambda p: changed(p, lambda r: r["tests"]["test"].pop("constraint")), "not as a record has it .*'constraint'"),
+    (lambda p: changed(p, lambda r: r["tests"]["test"].update(prompt=5)), "not as a record has it .*prompt is no text"),
+    (lambda p: changed(p, lambda r: r["tests"]["test"]["measures"].update(x={"label": 5})), "not as a record has it"),
+    (lambda p: p.write_text("[" * 100_000), "not readable as JSON .*more than 200 levels"),
     (lambda p: changed(p, lambda r: r["recipe"].update(task="none")), "there is no task none"),
     (lambda p: changed(p, lambda r: r["tests"].update(more={})), "its test sets are not those of its recipe"),
     (lambda p: changed(p, lambda r: r["tests"]["test"].pop("slices")), "not as a record has it"),
@@ -274,11 +358,11 @@ BROKEN: list[tuple[Callable[[Path], Any], str]] = [
     (lambda p: changed(p, lambda r: r["tests"]["test"]["latency"].update(p50_s=[1])), "p50_s is no number"),
     (
         lambda p: changed(p, lambda r: r["tests"]["test"]["metrics"]["field_f1"].update(high=1e999)),
-        "a number in it is not fin",
+        "Infinity is not JSON",
     ),
-    (lambda p: changed(p, lambda r: r["tests"]["test"].update(constraint=5)), "not as it was published"),
+    (lambda p: changed(p, lambda r: r["tests"]["test"].update(constraint="schema")), "not as it was published"),
     (lambda p: changed(p, lambda r: r["machine"].update(gpus=5)), "not as it was published"),
-    (lambda p: changed(p, lambda r: r["machine"].update(cpu="\ud800")), "a text has half a character"),
+    (lambda p: changed(p, lambda r: r["machine"].update(cpu="\ud800")), "a lone surrogate in a string"),
     (lambda p: changed(p, lambda r: r["tests"]["test"].update(base=r["metrics"])), "not as a record has it .*TypeErr"),
     (
         lambda p: (p.parent / "curves").mkdir() or (p.parent / "curves" / p.name).write_text("[1]"),

@@ -92,6 +92,9 @@ def test_sorting_by_mouse_and_keyboard(visit: Any) -> None:
     page.keyboard.press("Enter")
     expect(head).to_have_attribute("aria-sort", "descending")
     assert shown(page)[0] == "alpha.test.base"
+    page.get_by_role("button", name="Show all").click()
+    assert shown(page) == ALL and "sort=" not in page.url
+    sort_button(page, "Latency p50").click()
     assert page.locator("#board [aria-sort=ascending], #board [aria-sort=descending]").count() == 1
     sort_button(page, "JSONExact").focus()
     page.keyboard.press("Space")
@@ -101,6 +104,34 @@ def test_sorting_by_mouse_and_keyboard(visit: Any) -> None:
         assert sorted(shown(page)) == sorted(ALL)
     sort_button(page, "Test set").click()
     assert shown(page) == ALL
+
+
+def test_another_size_of_the_window_leaves_the_focus(visit: Any) -> None:
+    page = visit(viewport={"width": 1200, "height": 800})
+    box = page.locator("#board tbody input").nth(2)
+    box.focus()
+    wide = page.locator("#plot-latency svg").get_attribute("viewBox")
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_function(
+        "wide => document.querySelector('#plot-latency svg').getAttribute('viewBox') !== wide", arg=wide
+    )
+    expect(box).to_be_focused()
+
+
+def test_plots_have_room_for_what_they_say(visit: Any) -> None:
+    """On a phone: no number on another, and a name for each of many rows."""
+    page = visit(viewport={"width": 340, "height": 800})
+    page.evaluate(
+        "const body = document.querySelector('#board tbody'), row = body.rows[0];"
+        "for (let i = 0; i < 6; i++) body.rows[i].dataset.latency = 0.01 * 2.2 ** i;"
+    )
+    sort_button(page, "JSONExact").click()
+    page.locator("#plot-set").select_option("edge_json-test")
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('#plot-latency text.mid')].slice(0, -1).map((t) => t.getBoundingClientRect())"
+        ".map((r) => [r.left, r.right])"
+    )
+    assert len(boxes) > 1 and all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
 def test_what_has_no_value_stands_last(visit: Any) -> None:
@@ -157,14 +188,19 @@ def test_plots_show_the_rows_that_are_left_and_their_front(visit: Any) -> None:
     page.get_by_label("Machine").select_option(label="Other, 4 cores")
     expect(said).to_contain_text("Pareto front: beta (70.0 %, 1.19 s). Timed on Other, 4 cores.")
     page.get_by_label("Machine").select_option("")
-    assert page.locator("#plot-size circle").count() == 4
+    assert page.locator("#plot-bytes circle").count() == 4
     page.get_by_label("Track", exact=True).select_option("zero-shot")
-    assert page.locator("#plot-size circle").count() == 1
+    assert page.locator("#plot-bytes circle").count() == 1
     expect(said).to_contain_text("Pareto front: smollm2-135m")
     page.get_by_label("Track", exact=True).select_option("")
+    page.evaluate("document.querySelector('[data-key=\"beta.test.tuned\"]').dataset.bytes = ''")
     page.locator("#filter-set").select_option("")
+    sizes = page.locator("figure", has=page.locator("#plot-bytes")).locator(".front")
+    expect(sizes).to_contain_text("alpha (75.0 %, 269 MB). 1 without a size.")
+    page.get_by_label("Constraint", exact=True).select_option("free")
+    assert len(shown(page)) == 6
     page.locator("#plot-set").select_option("hostile.test")
-    assert page.locator("#plot-size circle").count() == 2 and "plot=hostile.test" in page.url
+    assert page.locator("#plot-bytes circle").count() == 2 and "plot=hostile.test" in page.url
 
 
 def test_two_rows_are_compared_as_python_does(visit: Any, board_results: Path) -> None:

@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard
 from slmbench import publish
 from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, score_output
+from slmbench.publish import stored
 from slmbench.publish.card import eval_results
 from slmbench.publish.faults import leaf_rows
 from slmbench.publish.html import Markup, el, histogram, line_chart, thinned, ticks
@@ -553,6 +554,9 @@ def rewritten(path: Path, change: Callable[[str], str]) -> None:
         (lambda text: text.replace('"batch":1', '"batch":true', 1), "gz:1: not a sample, batch is missing or of anot"),
         (lambda text: "[]\n" + text, "gz:1: not a sample, test is missing"),
         (lambda text: "", "gz:1: not JSON"),
+        (lambda text: text.replace('"hits":', '"hit":', 1), "gz: test, .*: score.hits is none"),
+        (lambda text: text.replace('"exact":false', '"exact":2', 1), "gz: test, .*: score.exact is none"),
+        (lambda text: text.replace('"exact":true', '"exact":"x"', 1), "gz: test, .*: score.exact is none"),
     ],
 )
 def test_a_file_that_is_none_of_samples_is_refused(change: Callable[[str], str], sentence: str, tmp_path: Path) -> None:
@@ -560,6 +564,20 @@ def test_a_file_that_is_none_of_samples_is_refused(change: Callable[[str], str],
     rewritten(publish.samples_path(path), change)
     with pytest.raises(BadInput, match=sentence):
         publish.load_samples(path, publish.load_record(path))
+
+
+def test_samples_that_grow_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = published(tmp_path)
+    monkeypatch.setattr(stored, "MOST_BYTES", 1 << 20)
+    rewritten(publish.samples_path(path), lambda text: text + " " * (1 << 20))
+    with pytest.raises(BadInput, match=r"samples\.jsonl\.gz: over 1 MiB unpacked"):
+        publish.load_samples(path, publish.load_record(path))
+
+
+def test_a_readme_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(b"caf\xe9")
+    with pytest.raises(BadInput, match=r"README\.md: cannot be read .*utf-8"):
+        publish.update_readme(tmp_path / "README.md")
 
 
 def test_results_without_their_samples_are_refused(tmp_path: Path) -> None:
@@ -577,11 +595,20 @@ def test_results_without_their_samples_are_refused(tmp_path: Path) -> None:
         (json.dumps({**RECORD, "tests": []}), "tests is no object"),
         (json.dumps({**RECORD, "tests": {}}), "tests is empty"),
         (json.dumps({**RECORD, "created": "today"}), "created is no time"),
+        (json.dumps({**RECORD, "name": 5}), "name is no text"),
         ("{", "not readable as JSON"),
     ):
         published(tmp_path).write_text(text, encoding="utf-8")
         with pytest.raises(BadInput, match=sentence):
             publish.load_results(tmp_path)
+
+
+def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    published(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        path.with_name(path.name.replace("edge-json", "edge-json-old")).write_bytes(path.read_bytes())
+    with pytest.raises(BadInput, match="another result here is called edge-json as well"):
+        publish.load_results(tmp_path)
 
 
 def test_the_readme_of_this_project_follows_from_its_results() -> None:
@@ -615,3 +642,5 @@ def test_a_tasks_own_measures_are_shown(tmp_path: Path) -> None:
         publish.summary(made),
     ):
         assert "macro-F1" in text and "invalid label" in text
+    confusion = task.picture(tuned)
+    assert confusion.startswith("<") and confusion in publish.report(made, samples, {"test": examples}, [])

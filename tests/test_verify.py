@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -364,6 +365,13 @@ def test_files_are_read_where_they_are(tmp_path: Path) -> None:
     assert places(verify(result)) == {"hashes.data.rows"}
 
 
+def score_of(rows: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, Any]:
+    """The score of the first answer, which is changed."""
+    rows["tuned"][0].update(changes)
+    score: dict[str, Any] = rows["tuned"][0]["score"]
+    return score
+
+
 def test_without_the_file_targets_are_those_stored_and_it_says_so(tmp_path: Path) -> None:
     result, rows = filed(tmp_path)
     rows.unlink()
@@ -376,6 +384,9 @@ def test_without_the_file_targets_are_those_stored_and_it_says_so(tmp_path: Path
     for change, place in (
         (lambda rows: rows["tuned"][0].update(target='{"intent":"x"}'), "samples.rows.tuned.0.score.exact"),
         (lambda rows: rows["tuned"][0].update(target="{"), "samples.rows.tuned.0.target"),
+        # No JSON cannot satisfy a schema, nor can a value that breaks it in some place.
+        (lambda rows: score_of(rows, output="?").update(compliant=True), "samples.rows.tuned.0.score.compliant"),
+        (lambda rows: score_of(rows).update(compliant=True, errors=["x"]), "samples.rows.tuned.0.score.compliant"),
         (lambda rows: [rows[stage].pop() for stage in ("tuned", "base")], "data.rows.rows"),
         (lambda rows: rows["tuned"].append(rows["tuned"][1]), "samples.rows.tuned.1"),
     ):
@@ -445,16 +456,20 @@ def test_bad_input_is_one_sentence(small: Path, tmp_path: Path, slmbench: Callab
 
 
 @pytest.mark.parametrize(
-    "harm", [{"peak_memory_gib": float("inf")}, {"created": "2025-01-02", "machine": {"cpu": "\ud800"}}]
+    ("harm", "said_of_it"),
+    [
+        ({"peak_memory_gib": float("inf")}, "Infinity is not JSON"),
+        ({"created": "2025-01-02", "machine": {"cpu": "\ud800"}}, "a lone surrogate in a string"),
+    ],
 )
 def test_what_is_no_json_is_one_sentence(
-    harm: dict[str, Any], small: Path, tmp_path: Path, slmbench: Callable[..., Any]
+    harm: dict[str, Any], said_of_it: str, small: Path, tmp_path: Path, slmbench: Callable[..., Any]
 ) -> None:
     path = Path(shutil.copy(small, tmp_path))
     shutil.copy(samples_path(small), tmp_path)
     path.write_text(json.dumps({**json.loads(small.read_text()), **harm}))
     said = slmbench("verify", path)
-    assert said.code == 2 and "a number in it is not finite, or a text has half a character" in said.sentence
+    assert said.code == 2 and f"not readable as JSON ({said_of_it})" in said.sentence
 
 
 def test_a_folder_is_a_run_or_holds_results(small: Path, tmp_path: Path) -> None:
@@ -473,6 +488,10 @@ def test_a_finished_run_is_verified_and_answers_again(
     said = slmbench("verify", finished, "--rerun", finished)
     assert said.code == 0, said.out
     assert "exam: answered again, the same 1 of 1 (100.0 %)" in said.out
+    assert "exam, base: answered again, the same 1 of 1 (100.0 %)" in said.out
+    (seed,) = re.findall(r"drawn by --seed (\d+)$", said.out, re.MULTILINE)
+    assert f"--seed {seed}" not in slmbench("verify", finished, "--rerun", finished).out
+    assert f"--seed {seed}" in slmbench("verify", finished, "--rerun", finished, "--seed", seed).out
     # Published with an answer that the model did not give, and that is as wrong as its own.
     record = load_record(finished)
     samples = copy.deepcopy(dict(load_samples(finished, record)))
@@ -487,6 +506,15 @@ def test_a_finished_run_is_verified_and_answers_again(
     assert "exam: answered again, the same 5 of 6 (83.3 %)" in said.out
     both = f"stored {json.dumps(own + ' ', ensure_ascii=False)}, recomputed {json.dumps(own, ensure_ascii=False)}"
     assert f"answer.exam.{forged['id']}: {both}" in said.out
+    # And one of the base's.
+    forged["output"] = own
+    forged = next(s for s in samples["exam"]["base"] if not s["score"]["parsed_lenient"])
+    forged["output"] += " "
+    write_result(tmp_path / "tiny.json", record, samples)
+    said = slmbench("verify", tmp_path / "tiny.json", "--rerun", finished, "--rows", 100)
+    assert said.code == 1 and "exam: answered again, the same 6 of 6" in said.out
+    assert "exam, base: answered again, the same 5 of 6" in said.out
+    assert f"answer.exam, base.{forged['id']}: stored " in said.out
 
 
 def test_what_takes_an_export_is_said(finished: Path, tmp_path: Path, slmbench: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -129,13 +129,13 @@ def stream_jsonl_tolerant(path: Path) -> Iterator[Any]:
             yield value
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, loads: Callable[[str], Any] = json.loads) -> dict[str, Any]:
     """The JSON object in a file. Raises BadInput, with `remedy` as what to do, where there is no file or no object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"{path}: there is no such file: {remedy}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not readable as JSON ({error}): {remedy}") from error
     if not isinstance(value, dict):
         raise BadInput(f"{path}: not a JSON object: {remedy}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from slmbench import bench
 from slmbench.config import Recipe, recipe_of
-from slmbench.core import BadInput, Example, Model, Task, find_split, load_task
+from slmbench.core import BadInput, Example, Model, Task, find_split, load_task, tasks
 from slmbench.data import data_hash
 from slmbench.exported import AGAIN, Exported
 from slmbench.memory import machine
@@ -162,8 +162,9 @@ def _recipe(raw: Mapping[str, Any]) -> Recipe:
 
 def _name(model: object, form: str, asked: Mapping[str, Any]) -> str:
     """A name for a file: what was asked otherwise than usual is another row, and has another."""
-    split = Path(asked["split"]).stem
-    words = [model, form, *([split] if split != "test" else []), *([asked["rows"]] if asked["rows"] else [])]
+    task, _, split = asked["split"].rpartition("/")
+    other, split = [task] if task in tasks() else [], Path(split).stem
+    words = [model, form, *other, *([split] if split != "test" else []), *([asked["rows"]] if asked["rows"] else [])]
     words += [asked["constraint"]] if asked["constraint"] != "schema" else []
     plain = "_".join(re.sub(r"[^\w.-]+", "_", str(word)).strip("._-") for word in words)
     return plain[:LONGEST_NAME].strip("._-") or form

@@ -34,7 +34,7 @@ from slmbench.data import data_hash
 from slmbench.evaluate import make_sample, request, spread
 from slmbench.exported import MANIFEST, load_exported
 from slmbench.files import file_sha256
-from slmbench.metrics import SEED, Sample
+from slmbench.metrics import Sample
 from slmbench.pipeline import asked_examples, task_of, training_examples
 from slmbench.progress import progress
 from slmbench.publish import load_record, load_samples, samples_path, split_record, update_readme, write_result
@@ -81,7 +81,7 @@ class Difference:
 class Verdict:
     """What became of one result: how much was recomputed, how much could not be, what differs, what to know.
 
-    `again` is test set -> {rows, same} of the answers that were written once more.
+    `again` is test set -> {rows, same} of the answers that were written once more, those of a base under "SET, base".
     """
 
     result: str
@@ -268,8 +268,10 @@ def scored_anew(own: Task, example: Example | None, sample: Sample) -> Sample:
         **{name: sample[name] for name in ("server", "model", "error") if name in sample},
     )  # fmt: skip
     anew = make_sample(own, asked, completion)
-    if example is None:  # the schema is not here
-        anew["score"] |= {key: sample["score"].get(key) for key in ("compliant", "errors")}
+    if example is None and anew["score"]["parsed_lenient"]:
+        # The schema is not here. What holds without it: a value that is broken nowhere complies.
+        errors = sample["score"].get("errors")
+        anew["score"] |= {"compliant": not errors, "errors": errors}
     return anew
 
 
@@ -317,12 +319,15 @@ def is_number(value: Any) -> bool:
 # ---- answers written again
 
 
-def answer_again(place: Path, weights: Path, verdict: Verdict, *, rows: int | None = None, seed: int = SEED) -> None:
-    """Ask a part of each test set again and add to `verdict` what the answers are.
+def answer_again(
+    place: Path, weights: Path, verdict: Verdict, *, rows: int | None = None, seed: int | None = None
+) -> None:
+    """Ask a part of each test set again and add to `verdict` what the answers are: the model's, and its base's.
 
-    `weights` is the folder of a run with its adapter, or an export; its hashes are looked at first, and nothing is
-    asked of others. `rows` of each test set are drawn by `seed`, by default a tenth. Raises BadInput where there are no
-    weights in the folder.
+    `weights` is the folder of a run with its adapter, or an export, which is asked for the model's own answers only;
+    its hashes are looked at first, and nothing is asked of others. `rows` of each test set are drawn by `seed`, by
+    default a tenth by a seed that nobody could know beforehand, which the verdict names. Raises BadInput where there
+    are no weights in the folder.
     """
     if rows is not None and rows < 1:
         raise BadInput(f"--rows {rows}: give 1 or more.")
@@ -337,6 +342,7 @@ def answer_again(place: Path, weights: Path, verdict: Verdict, *, rows: int | No
         verdict.differences += differing
         verdict.notes.append(f"{weights}: other weights than those of the result; nothing was asked of them")
         return
+    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
     asked: list[tuple[Test, list[Example]]] = []
     not_asked = []
     for test in recipe.data.tests:
@@ -351,19 +357,25 @@ def answer_again(place: Path, weights: Path, verdict: Verdict, *, rows: int | No
     if not asked:
         raise BadInput(f"{place}: none of its answers can be written again ({'; '.join(not_asked)}).")
     verdict.notes += [f"{reason}; none of it was asked again" for reason in not_asked]
-    backend, ask = opened()
-    for test, examples in asked:
-        stored = {sample["id"]: sample["output"] for sample in samples[test.name]["tuned"]}
-        requests = [ask(example, test, record["tests"][test.name]["constraint"]) for example in examples]
-        changed = []
-        with progress(f"again {test.name}", len(requests), "documents") as advance:
-            for completion in backend.generate(requests):
-                if completion.text != stored[completion.id]:
-                    name = f"answer.{test.name}.{completion.id}"
-                    changed.append(Difference(name, stored[completion.id], completion.text))
-                advance(1, "")
-        verdict.again[test.name] = {"rows": len(requests), "same": len(requests) - len(changed)}
-        verdict.differences += changed
+    verdict.notes.append(f"the documents were drawn by --seed {seed}")
+    for stage in ("tuned",) if exported else ("tuned", "base"):
+        parts = [(test, examples) for test, examples in asked if stage in samples[test.name]]
+        if not parts:
+            continue
+        backend, ask = opened(stage == "tuned")
+        for test, examples in parts:
+            called = test.name if stage == "tuned" else f"{test.name}, base"
+            stored = {sample["id"]: sample["output"] for sample in samples[test.name][stage]}
+            requests = [ask(example, test, record["tests"][test.name]["constraint"]) for example in examples]
+            changed = []
+            with progress(f"again {called}", len(requests), "documents") as advance:
+                for completion in backend.generate(requests):
+                    if completion.text != stored[completion.id]:
+                        name = f"answer.{called}.{completion.id}"
+                        changed.append(Difference(name, stored[completion.id], completion.text))
+                    advance(1, "")
+            verdict.again[called] = {"rows": len(requests), "same": len(requests) - len(changed)}
+            verdict.differences += changed
 
 
 def drawn(examples: Sequence[Example], rows: int | None, seed: str) -> list[Example]:
@@ -374,9 +386,9 @@ def drawn(examples: Sequence[Example], rows: int | None, seed: str) -> list[Exam
 
 def opened_weights(
     folder: Path, recipe: Recipe, record: Record
-) -> tuple[dict[Path_, Any], Callable[[], tuple[Backend, Ask]]]:
-    """The hashes of the weights in a folder, as a record has them, and what opens them: () -> (backend, what it is
-    asked for an example of a test set under a constraint)."""
+) -> tuple[dict[Path_, Any], Callable[[bool], tuple[Backend, Ask]]]:
+    """The hashes of the weights in a folder, as a record has them, and what opens them: (whether with the adapter) ->
+    (backend, what it is asked for an example of a test set under a constraint). An export has its adapter in it."""
     if (folder / MANIFEST).is_file():
         exported = load_exported(folder)
         manifest = exported.manifest
@@ -384,7 +396,7 @@ def opened_weights(
         hashes = (base.get("sha256"), base.get("tokenizer_sha256"), adapter)
         files = value_sha256(manifest["files"])
 
-        def opened() -> tuple[Backend, Ask]:
+        def opened(tuned: bool) -> tuple[Backend, Ask]:
             def ask(example: Example, test: Test, constraint: str) -> Request:
                 freely = request(encode(example, exported.tokens, test.prompt), recipe.evaluate)
                 if constraint == "free":
@@ -395,16 +407,18 @@ def opened_weights(
 
     elif (adapter_file := folder / ADAPTER).is_file() or (not recipe.trains and record_path(folder).is_file()):
         found, files = models.find(recipe.base), None
-        tuned = adapter_file.is_file()
-        hashes = (found.sha256, found.tokenizer_sha256, file_sha256(adapter_file) if tuned else None)
+        has_adapter = adapter_file.is_file()
+        hashes = (found.sha256, found.tokenizer_sha256, file_sha256(adapter_file) if has_adapter else None)
         # As it was answered, whatever this machine would choose.
         asked = record.get("evaluation", {}).get("precision", recipe.evaluate.precision)
 
-        def opened() -> tuple[Backend, Ask]:
+        def opened(tuned: bool) -> tuple[Backend, Ask]:
             from slmbench.backends.hf import HfBackend
 
             device = memory.best_device()
-            model = models.load_merged(found, adapter_file.parent if tuned else None, memory.precision(asked), device)
+            model = models.load_merged(
+                found, adapter_file.parent if tuned and has_adapter else None, memory.precision(asked), device
+            )
             tokenizer = models.load_tokenizer(found)
 
             def ask(example: Example, test: Test, constraint: str) -> Request:
@@ -437,7 +451,7 @@ def results_of(places: Sequence[Path]) -> list[Path]:
 
 def verify_all(
     places: Sequence[Path], *, training: bool = False, rerun: Path | None = None, rows: int | None = None,
-    seed: int = SEED,
+    seed: int | None = None,
 ) -> Iterator[Verdict]:  # fmt: skip
     """The `verify` verb: a verdict for each result, as they are reached. Raises BadInput as `verify` does."""
     found = results_of(places)

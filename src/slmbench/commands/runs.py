@@ -107,10 +107,15 @@ def _add_verify(verbs: Any) -> None:
         "--training-data", action="store_true", help="make what was trained on again as well, and compare its hash"
     )
     verify.add_argument(
-        "--rerun", type=Path, metavar="RUN", help="answer a part of each test set again: a run's folder, or an export"
+        "--rerun",
+        type=Path,
+        metavar="RUN",
+        help="answer a part of each test set again, with the adapter and without: a run's folder, or an export",
     )
     verify.add_argument("--rows", type=int, metavar="N", help="of each test set (default: a tenth)")
-    verify.add_argument("--seed", type=int, default=42, metavar="N", help="draws the rows (default: 42)")
+    verify.add_argument(
+        "--seed", type=int, metavar="N", help="draws the rows (default: another each time, which is said)"
+    )
     json_option(verify)
     verify.set_defaults(call=_verify)
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from slmbench.compare import compare, paired
-from slmbench.core import BadInput, Example
-from slmbench.memory import machine_words
+from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, SLICE_KEYS, Figure, Sample, slice_order, slices, summarize
+from slmbench.monitor import energy_text
 from slmbench.publish.faults import leaf_table, outcome
-from slmbench.publish.html import Markup, bars, el, join, key, table
+from slmbench.publish.html import Markup, bars, el, join, key, line_chart, pre, table
 from slmbench.publish.page import entry, listing, page
-from slmbench.publish.record import Record
+from slmbench.publish.record import Record, machine_of
 from slmbench.publish.report import FILTERS, TIMES, tile, times
 from slmbench.publish.tables import change, full
 
 MOST = 6
 """Runs at once: colours that can be told apart in light and dark."""
 MAX_DOCUMENTS = 500
+NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,13 @@ class Side:
     samples: Sequence[Sample]
     measures: Mapping[str, Figure]
     latency: Mapping[str, Any]
-    machine: Mapping[str, Any]
+    machine: str
+    costs: Mapping[str, str] = field(default_factory=dict)
+    """What it took, in words: seconds, memory, energy, size."""
+    losses: Sequence[float] = ()
+    """Validation loss of each epoch of its training."""
+    picture: str = ""
+    """What its task has to show of these answers."""
 
 
 def side_of(record: Record, split: str, stage: Literal["tuned", "base"], samples: Sequence[Sample], name: str) -> Side:
@@ -40,7 +47,30 @@ def side_of(record: Record, split: str, stage: Literal["tuned", "base"], samples
     test = record["tests"][split]
     measures, latency = ("measures", "latency") if stage == "tuned" else ("base_measures", "base_latency")
     asked = f"{test['prompt']} prompt, {test['constraint']} generation"
-    return Side(name, asked, samples, test.get(measures) or {}, test[latency] or {}, record["machine"])
+    picture = load_task(test["task"]).picture(samples) if test.get("task") else ""
+    losses = record["training"].get("validation_losses", ()) if stage == "tuned" else ()
+    costs = costs_of(record, split, stage)
+    machine = machine_of(record)
+    return Side(name, asked, samples, test.get(measures) or {}, test[latency] or {}, machine, costs, losses, picture)
+
+
+def costs_of(record: Record, split: str, stage: Literal["tuned", "base"]) -> dict[str, str]:
+    """What a stage's answers to a test set took, and what had to be done before, in words."""
+    spent, parameters = record["seconds"], record["weights"].get("parameters")
+    found = {"parameters": f"{parameters:,}" if parameters else None}
+    if stage == "tuned":
+        peak, size = record["peak_memory_gib"], record.get("export", {}).get("bytes")
+        rows = record["data"].get("train", {}).get("rows")
+        found |= {
+            "files of the export": f"{size / 1e6:.0f} MB" if size else None,
+            "trained on": f"{rows:,} rows" if rows else None,
+            "training": f"{spent['train']:,.0f} s" if "train" in spent else None,
+            "peak memory of the run": f"{peak:.2f} GiB" if peak is not None else None,
+            "energy of the run": energy_text(record["hardware"]) if "joules" in record.get("hardware", {}) else None,
+        }
+    answered = spent.get(f"{stage}/{split}")
+    found |= {"answering": f"{answered:,.0f} s" if answered is not None else None, "machine": machine_of(record)}
+    return {name: words for name, words in found.items() if words is not None}
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
@@ -68,6 +98,8 @@ def comparison_page(split: str, sides: Sequence[Side], examples: Sequence[Exampl
         figures_section(sides, figures, found),
         slices_section(sides),
         times_section(sides),
+        costs_section(sides),
+        *pictures_section(sides),
         documents_section(sides, rows, {example.id: example.text for example in examples}),
     )
 
@@ -135,12 +167,33 @@ def times_section(sides: Sequence[Side]) -> Markup:
     machines: dict[str, list[Side]] = {}
     for side in sides:
         if side.latency:
-            machines.setdefault(machine_words(side.machine), []).append(side)
+            machines.setdefault(side.machine, []).append(side)
     tables = [
         (el("h3", machine), table(["at batch 1", *TIMES], [[side.name, *times(side.latency)] for side in timed]))
         for machine, timed in machines.items()
     ]
     return el("section", el("h2", "Times"), *(part for one in tables for part in one))
+
+
+def costs_section(sides: Sequence[Side]) -> Markup:
+    """What each side took, and how the losses of those that were trained fell."""
+    names = dict.fromkeys(name for side in sides for name in side.costs)
+    rows = [[name, *(side.costs.get(name, NONE) for side in sides)] for name in names]
+    lines = {
+        colour(i): [(float(epoch), float(loss)) for epoch, loss in enumerate(side.losses, 1)]
+        for i, side in enumerate(sides)
+        if side.losses
+    }
+    titles = {colour(i): side.name for i, side in enumerate(sides)}
+    charts = [line_chart("Validation loss", lines, "epoch", "loss", titles)] if lines else []
+    return el("section", el("h2", "Costs"), table(["", *keys(sides)], rows), *charts)
+
+
+def pictures_section(sides: Sequence[Side]) -> list[Markup]:
+    """What the task has to show of each side's answers, closed until it is asked for; nothing where it has nothing."""
+    parts = [el("details", el("summary", name), Markup(side.picture))
+             for name, side in zip(keys(sides), sides, strict=True) if side.picture]  # fmt: skip
+    return [el("section", el("h2", "Confusion"), *parts)] if parts else []
 
 
 def documents_section(sides: Sequence[Side], rows: Sequence[Sequence[Sample]], texts: Mapping[str, str]) -> Markup:
@@ -172,16 +225,16 @@ def document(sides: Sequence[Side], row: Sequence[Sample], text: str | None, fac
     """One document: its text where it is here, its gold, the leaves that differ, and the answers side by side."""
     right = ", ".join(side.name for side, sample in zip(sides, row, strict=True) if sample["score"]["exact"])
     answers = [
-        el("div", el("h3", name, f": {outcome(sample)}"), el("pre", sample["output"]))
+        el("div", el("h3", name, f": {outcome(sample)}"), pre(sample["output"]))
         for name, sample in zip(keys(sides), row, strict=True)
     ]
     return entry(
         facet,
         join(el("code", row[0]["id"]), f" right: {right}"),
         el("h3", "Text"),
-        el("pre", text) if text is not None else el("p", "Its data is not here.", class_="quiet"),
+        pre(text) if text is not None else el("p", "Its data is not here.", class_="quiet"),
         el("h3", "Gold"),
-        el("pre", row[0]["target"]),
+        pre(row[0]["target"]),
         *leaf_table(row[0]["target"], [(side.name, s["output"]) for side, s in zip(sides, row, strict=True)]),
         el("div", *answers, class_="grid2"),
     )

@@ -35,10 +35,15 @@ def join(*children: str) -> Markup:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """A table that scrolls sideways where the screen is narrow."""
+    """A table that scrolls sideways where the screen is narrow, by keyboard too."""
     header = el("tr", *(el("th", cell) for cell in head))
     body = (el("tr", *(el("td", cell) for cell in row)) for row in rows)
-    return el("div", el("table", el("thead", header), el("tbody", *body)), class_="scroll")
+    return el("div", el("table", el("thead", header), el("tbody", *body)), class_="scroll", tabindex="0")
+
+
+def pre(text: str) -> Markup:
+    """A text as it is, which scrolls where it is long, by keyboard too."""
+    return el("pre", text, tabindex="0")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -92,8 +97,17 @@ class Axes:
         )
 
 
-def line_chart(title: str, lines: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> Markup:
-    """Named lines of (x, y) points; a line of up to ten points shows them as dots. Names are CSS classes as well."""
+def line_chart(
+    title: str,
+    lines: Mapping[str, Sequence[Point]],
+    x_label: str,
+    y_label: str,
+    titles: Mapping[str, str] | None = None,
+) -> Markup:
+    """Named lines of (x, y) points; a line of up to ten points shows them as dots.
+
+    A line's name is its CSS class, and what it is called where `titles` does not have it.
+    """
     points = [point for line in lines.values() for point in line]
     axes = Axes([x for x, _ in points], [y for _, y in points], x_label, y_label)
     marks = []
@@ -102,7 +116,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], x_label: str, y
         marks.append(el("polyline", points=path, class_=f"line {name}"))
         if len(line) <= 10:
             marks += [el("circle", cx=axes.x(x), cy=axes.y(y), r=3, class_=f"dot {name}") for x, y in line]
-    return el("figure", el("figcaption", title, legend(list(lines))), axes.draw(title, *marks))
+    return el("figure", el("figcaption", title, legend(list(lines), titles)), axes.draw(title, *marks))
 
 
 def thinned(points: Sequence[Point], most: int = 400) -> list[Point]:
@@ -130,9 +144,9 @@ def histogram(title: str, series: Mapping[str, Sequence[float]], x_label: str, b
     return el("figure", el("figcaption", title, legend(list(series))), axes.draw(title, *marks))
 
 
-def legend(names: Sequence[str]) -> Markup:
+def legend(names: Sequence[str], titles: Mapping[str, str] | None = None) -> Markup:
     """Colour keys, where there is more than one colour."""
-    return join(*(key(name, name) for name in names)) if len(names) > 1 else Markup()
+    return join(*(key(name, (titles or {}).get(name, name)) for name in names)) if len(names) > 1 else Markup()
 
 
 def key(name: str, words: str) -> Markup:

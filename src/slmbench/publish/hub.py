@@ -319,15 +319,15 @@ def _data_parts(folder: Path, repo: str) -> tuple[Part, ...]:
 def _listed(manifest: Mapping[str, Any], folder: Path, again: str) -> Mapping[str, Any]:
     files = manifest.get("files")
     if not isinstance(files, dict) or not files or not all(isinstance(facts, dict) for facts in files.values()):
-        raise BadInput(f"{folder / MANIFEST}: lists no files; {AGAIN}.")
+        raise BadInput(f"{folder / MANIFEST}: lists no files; {again}.")
     return files
 
 
 def _same_file(path: Path, facts: Mapping[str, Any], again: str) -> None:
     if not path.is_file():
-        raise BadInput(f"{path.parent}: {path.name} is missing; {AGAIN}.")
+        raise BadInput(f"{path.parent}: {path.name} is missing; {again}.")
     if path.stat().st_size != facts.get("bytes") or file_sha256(path) != facts.get("sha256"):
-        raise BadInput(f"{path}: not the file that was written there ({MANIFEST}); {AGAIN}.")
+        raise BadInput(f"{path}: not the file that was written there ({MANIFEST}); {again}.")
 
 
 # ---- sending it

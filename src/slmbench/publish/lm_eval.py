@@ -90,6 +90,14 @@ def field_f1(counts: Sequence[Sequence[int]]) -> float:
     return f1(*(sum(column) for column in zip(*counts, strict=True)))
 
 
+def _seconds(record: Record, stages: Sequence[str]) -> str | None:
+    """What answering took; that of answers which no run wrote is known as a whole only."""
+    seconds = record["seconds"]
+    if "bench" in seconds:
+        return str(seconds["bench"])
+    return str(sum(seconds[stage] for stage in stages)) if all(stage in seconds for stage in stages) else None
+
+
 def lm_eval_files(record: Record, stage: str, answered: Sequence[Answered]) -> dict[str, str]:
     """The files of one model, by their places: of the tuned model (`stage` "tuned") or of its base ("base").
 
@@ -100,6 +108,7 @@ def lm_eval_files(record: Record, stage: str, answered: Sequence[Answered]) -> d
         model += "_base"
     folder = re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model).lstrip(".") or "model"
     created = datetime.datetime.fromisoformat(record["created"])
+    created = created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
     date = created.astimezone(datetime.UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     lines = {part.name: [_line(i, *pair, part) for i, pair in enumerate(_pairs(part))] for part in answered}
     results = {
@@ -126,9 +135,7 @@ def lm_eval_files(record: Record, stage: str, answered: Sequence[Answered]) -> d
         "model_name_sanitized": folder,
         **dict.fromkeys(("system_instruction", "system_instruction_sha", "fewshot_as_multiturn")),
         **dict.fromkeys(("chat_template", "chat_template_sha")),
-        "total_evaluation_time_seconds": str(
-            sum(record["seconds"].get(f"{stage}/{part.test.name}", 0.0) for part in answered)
-        ),
+        "total_evaluation_time_seconds": _seconds(record, [f"{stage}/{part.test.name}" for part in answered]),
     }
     return {
         f"{folder}/results_{date}.json": json_text(results, indent=2),

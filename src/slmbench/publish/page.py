@@ -96,14 +96,16 @@ i.r1{background:var(--r1)}i.r2{background:var(--r2)}i.r3{background:var(--r3)}i.
 i.r5{background:var(--r5)}i.r6{background:var(--r6)}
 .tile.r1 strong{color:var(--r1)}.tile.r2 strong{color:var(--r2)}.tile.r3 strong{color:var(--r3)}
 .tile.r4 strong{color:var(--r4)}.tile.r5 strong{color:var(--r5)}.tile.r6 strong{color:var(--r6)}
-th .key,h3 .key{margin:0}td .quiet{white-space:nowrap}
+.line.r1{stroke:var(--r1)}.dot.r1{fill:var(--r1)}.line.r2{stroke:var(--r2)}.dot.r2{fill:var(--r2)}.line.r3{stroke:var(--r3)}.dot.r3{fill:var(--r3)}
+.line.r4{stroke:var(--r4)}.dot.r4{fill:var(--r4)}.line.r5{stroke:var(--r5)}.dot.r5{fill:var(--r5)}.line.r6{stroke:var(--r6)}.dot.r6{fill:var(--r6)}
+th .key,h3 .key,summary .key{margin:0}td .quiet{white-space:nowrap}
 .bar{display:grid;grid-template-columns:minmax(5rem,11rem) 1fr;gap:.75rem;padding:.3rem 0;font-size:.85rem}
 .label{overflow-wrap:anywhere}.pair{display:grid;grid-template-columns:1fr 7.5rem;gap:.6rem;align-items:center}
 .track{position:relative;height:.6rem;background:var(--soft);border-radius:2px}
 .track i{position:absolute;inset:0 auto 0 0;border-radius:2px}
 .track b{position:absolute;top:calc(50% - .5px);height:1px;background:var(--ink)}
 .note{color:var(--quiet);font-size:.8rem;white-space:nowrap}
-form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;margin:.5rem 0}select{font:inherit;max-width:100%}
+form{display:flex;flex-wrap:wrap;gap:.5rem 1rem;margin:.5rem 0}label{max-width:100%}select{font:inherit;max-width:100%}
 .entry{border-top:1px solid var(--rule);margin:0;padding:.2rem 0}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.6rem .75rem;border-radius:.4rem;
 margin:0;max-height:24rem;overflow-y:auto;font-size:.82rem}

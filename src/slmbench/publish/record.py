@@ -12,6 +12,7 @@ from slmbench import __version__
 from slmbench.compare import compare
 from slmbench.config import Test
 from slmbench.core import BadInput, Task, find_split, load_task
+from slmbench.memory import machine_words
 from slmbench.metrics import SLICE_KEYS, Sample, latency, slices, summarize
 
 Record = dict[str, Any]
@@ -39,17 +40,14 @@ def check_record(value: Any, where: str) -> Record:
             raise BadInput(f"{where}: not a run's record, {key} is no object; give the run's own command again.")
     if not record["tests"]:
         raise BadInput(f"{where}: not a run's record, tests is empty; give the run's own command again.")
+    if not isinstance(record["name"], str):
+        raise BadInput(f"{where}: not a run's record, name is no text; give its own command again.")
     try:
         datetime.datetime.fromisoformat(record["created"])
     except (TypeError, ValueError):
         raise BadInput(f"{where}: not a run's record, created is no time; give its own command again.") from None
     if missing := [key for key in HASHES if key not in record["hashes"]]:
         raise BadInput(f"{where}: not a run's record, hashes.{missing[0]} is missing; give its own command again.")
-    try:
-        value_sha256(record)
-    except ValueError:
-        what = "a number in it is not finite, or a text has half a character"
-        raise BadInput(f"{where}: not a run's record, {what}; give its own command again.") from None
     return record
 
 
@@ -60,6 +58,13 @@ def kind_of(record: Record) -> Kind:
     if "server" in record["weights"]:
         return "server"
     return "base" if record["recipe"].get("train", {}).get("epochs") == 0 else "tuned"
+
+
+def machine_of(record: Record) -> str:
+    """What answered on which machine, in a few words; of a server nothing is known but where it is."""
+    if kind_of(record) == "server":
+        return f"server {record['weights']['server'] or 'unknown'}"
+    return machine_words(record["machine"])
 
 
 def value_sha256(value: Any) -> str:

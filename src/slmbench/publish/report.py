@@ -13,7 +13,7 @@ from slmbench.publish.calibration import calibration_section
 from slmbench.publish.card import base_id, flattened
 from slmbench.publish.faults import leaf_table, outcome
 from slmbench.publish.foretold import plan_section
-from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, table, thinned
+from slmbench.publish.html import Markup, Point, bars, el, histogram, join, line_chart, pre, table, thinned
 from slmbench.publish.page import entry, listing, page
 from slmbench.publish.record import Record, SamplesBySplit, kind_of
 from slmbench.publish.tables import figure_rows, full, side_name
@@ -285,11 +285,11 @@ def error(sample: Sample, text: str, part: Mapping[str, str]) -> Markup:
         part,
         join(el("code", sample["id"]), f" {part['kind']}; {hits}"),
         el("h3", "Text"),
-        el("pre", text),
+        pre(text),
         *leaf_table(sample["target"], [("output", sample["output"])]),
         el("h3", "Gold"),
-        el("pre", sample["target"]),
+        pre(sample["target"]),
         el("h3", f"Output ({sample['finish']}, {sample['output_tokens']} tokens)"),
-        el("pre", sample["output"]),
+        pre(sample["output"]),
         *(el("p", note, class_="quiet") for note in score["errors"]),
     )

@@ -13,13 +13,14 @@ import hashlib
 import io
 import json
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from slmbench.core import BadInput
 from slmbench.data import read_bytes
 from slmbench.files import json_text, read_json, write_atomic
-from slmbench.metrics import Sample
+from slmbench.metrics import NOTHING, Sample
 from slmbench.publish.record import STAGES, Record, SamplesBySplit, check_record, seal
 from slmbench.schema import strict_loads
 
@@ -36,6 +37,15 @@ KINDS: dict[str, tuple[type, ...]] = {
 """What every line has, and of which types."""
 
 
+SCORE: dict[str, tuple[type, ...]] = {
+    key: (list,) if key == "errors" else (float, int) if isinstance(value, float) else (type(value),)
+    for key, value in asdict(NOTHING).items()
+}
+"""What every score has, and of which types."""
+MOST_BYTES = 1 << 28
+"""Of samples, unpacked."""
+
+
 def record_path(place: Path) -> Path:
     """The record's file: `place` itself, or within the folder of a run."""
     return place / "record.json" if place.is_dir() else place
@@ -49,13 +59,22 @@ def samples_path(record: Path) -> Path:
 def load_record(place: Path) -> Record:
     """The record of a file of `results/`, or of a finished run's folder. Raises BadInput where there is none."""
     path = record_path(place)
-    return check_record(read_json(path, FINISHED), str(path))
+    return check_record(read_json(path, FINISHED, strict_loads), str(path))
 
 
 def load_samples(place: Path, record: Record) -> SamplesBySplit:
-    """The samples beside a record. Raises BadInput where they are not there, or not those that the record hashes."""
+    """The samples beside a record.
+
+    Raises BadInput where they are not there, are not those that the record hashes, or have scores that are none.
+    """
     path = samples_path(record_path(place))
-    return unpack(checked_samples(path, record), path)
+    samples = unpack(checked_samples(path, record), path)
+    for test, stages in samples.items():
+        for sample in (sample for part in stages.values() for sample in part):
+            score = sample["score"]
+            if wrong := [key for key, kinds in SCORE.items() if type(score.get(key)) not in kinds]:
+                raise BadInput(f"{path}: {test}, {sample['id']}: score.{wrong[0]} is none; {FINISHED}.")
+    return samples
 
 
 def checked_samples(path: Path, record: Record) -> bytes:
@@ -105,7 +124,10 @@ def pack(samples: SamplesBySplit) -> bytes:
 def unpack(content: bytes, where: Path) -> dict[str, dict[str, list[Sample]]]:
     """The samples of a file's bytes. Raises BadInput, naming `where` and the line, for anything that is not theirs."""
     try:
-        text = gzip.decompress(content).decode("utf-8")
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as handle:
+            if len(plain := handle.read(MOST_BYTES + 1)) > MOST_BYTES:
+                raise BadInput(f"{where}: over {MOST_BYTES >> 20} MiB unpacked; {FINISHED}.")
+        text = plain.decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadInput(f"{where}: not a file of samples ({error}); {FINISHED}.") from None
     samples: dict[str, dict[str, list[Sample]]] = {}

@@ -123,15 +123,19 @@ def summary(record: Record) -> str:
 
 
 def load_results(folder: Path) -> list[Record]:
-    """The published records of a folder. Raises BadInput naming the file where one is none, or without its samples.
+    """The published records of a folder.
 
-    That its figures are those of its samples is what `verify` checks.
+    Raises BadInput naming the file where one is none, without its samples, or of a name that another has. That its
+    figures are those of its samples is what `verify` checks.
     """
-    records = []
+    records: dict[str, Record] = {}
     for path in sorted(folder.glob("*.json")):
-        records.append(load_record(path))
-        checked_samples(samples_path(path), records[-1])
-    return records
+        record = load_record(path)
+        checked_samples(samples_path(path), record)
+        if record["name"] in records:
+            raise BadInput(f"{path}: another result here is called {record['name']} as well; move one of them away.")
+        records[record["name"]] = record
+    return list(records.values())
 
 
 def readme_table(results_dir: Path) -> str:
@@ -183,8 +187,8 @@ def update_readme(path: Path, results_dir: Path | None = None) -> bool:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the README that holds the table.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); give the README that holds the table.") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

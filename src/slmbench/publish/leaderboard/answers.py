@@ -6,6 +6,7 @@ A script and no JSON file, because a page that is opened from a disk may load sc
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,7 @@ def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any
     return {
         "key": entry.key,
         "name": entry.name,
-        "about": entry.about,
+        "about": f"{entry.about}; {entry.part['constraint']} decoding",
         "page": entry.result.page,
         "exact": [int(score["exact"]) for score in scores],
         **{key: [score[key] for score in scores] for key in COUNTS},
@@ -70,5 +71,11 @@ def changes(gold: Mapping[Path_, Any], output: str) -> list[list[Any]] | None:
     found = differing(gold, output)
     if found is None:
         return None
-    places = {path: index for index, path in enumerate(gold)}
-    return [[places.get(path, pointer(path)), spelt(found[1], path) or None] for path in found[0]]
+    places: dict[Path_, Any] = {path: index for index, path in enumerate(gold)}
+    called = Counter[str]()
+    for path in found[0]:
+        if path not in places:  # two paths may be written alike, {"a.b": 1} and {"a": {"b": 1}}
+            name = pointer(path)
+            called[name] += 1
+            places[path] = name if called[name] == 1 else f"{name} ({called[name]})"
+    return [[places[path], spelt(found[1], path) or None] for path in found[0]]

@@ -19,9 +19,8 @@ from typing import Any
 from slmbench.config import Recipe, Test, recipe_of
 from slmbench.core import BadInput, find_split, load_task, source_rows, source_times, tasks
 from slmbench.data import data_hash
-from slmbench.memory import machine_words
 from slmbench.metrics import LABELS, PROPORTIONS, SLICE_KEYS, Figure, Sample
-from slmbench.publish.record import Record, SamplesBySplit, kind_of, seal, test_set, value_sha256
+from slmbench.publish.record import Record, SamplesBySplit, kind_of, machine_of, seal, test_set, value_sha256
 from slmbench.publish.report import LATENCIES
 from slmbench.publish.stored import load_record, load_samples
 from slmbench.schema import strict_loads
@@ -42,11 +41,9 @@ TRACKS = {
 """What was trained on, seen from the test set."""
 COUNTS = ("hits", "predicted", "gold")
 """Of leaves, in a sample's score."""
-SCORED = (*COUNTS, "exact", "parsed_lenient")
-"""What the pages read of a score."""
 _OBJECTS = ("machine", "weights", "adapter", "data", "prompt", "training", "seconds")
-_KEPT = ("asked", "export")
-"""What only a result has that no run wrote."""
+_SOME = ("asked", "export", "hardware")
+"""What not every result has."""
 _REMEDY = "give the run's own command again and publish it"
 
 
@@ -90,7 +87,7 @@ class Result:
     @property
     def machine(self) -> str:
         """The machine in a few words."""
-        return machine_words(self.record["machine"])
+        return machine_of(self.record)
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,14 @@ class Entry:
     def latency(self) -> dict[str, Any]:
         """The times of this side, empty where there are none."""
         return self.part["latency" if self.side == "tuned" else "base_latency"] or {}
+
+    @property
+    def bytes(self) -> int | None:
+        """What its weights take: an export's files; two bytes a parameter elsewhere, in bf16. None of what has none."""
+        exported = self.result.record.get("export", {}).get("bytes")
+        if isinstance(exported, int):
+            return exported
+        return None if self.result.size is None else 2 * self.result.size
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -190,11 +195,9 @@ def load(folder: Path) -> list[Result]:
 
 def _result(path: Path, page: str) -> Result:
     record = load_record(path)
-    for key in (*_OBJECTS, *(key for key in _KEPT if key in record)):
+    for key in (*_OBJECTS, *(key for key in _SOME if key in record)):
         if not isinstance(record[key], dict):
             raise BadInput(f"{path}: {key} is no object; {_REMEDY}.")
-    if not (isinstance(record["name"], str) and isinstance(record["created"], str)):
-        raise BadInput(f"{path}: its name or its date is no text; {_REMEDY}.")
     if record["recipe"].get("task", "edge_json") not in tasks():
         raise BadInput(f"{path}: there is no task {record['recipe']['task']}; take the result away, or {_REMEDY}.")
     result = Result(path, page, record, load_samples(path, record), recipe_of(record["recipe"], f"{path}, recipe"))
@@ -221,7 +224,8 @@ def _check(result: Result, test: str) -> None:
             if _stored_counts(part, side) != _counts(stages[side]):
                 raise BadInput(f"{where}: its counts are not those of its samples; `slmbench verify` says where.")
             for sample in stages[side]:
-                _ = strict_loads(sample["target"]), [int(sample["score"][key]) for key in SCORED]
+                strict_loads(sample["target"])
+        check_texts(part, ("prompt", "constraint"))
         for one in (part["comparison"] or {"metrics": {}})["metrics"].values():
             check_numbers(one, ("difference", "p"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -236,10 +240,19 @@ def _check_side(part: Mapping[str, Any], side: str) -> None:
     figures = [part[SIDES[side]][name] for name in LABELS] + list(measures.values())
     for figure in (*figures, *(one[name] for one in slices for name in ("json_exact", "field_f1"))):
         check_numbers(figure, ("k", "n", "value", "low", "high"))
-    _ = [figure["label"] for figure in measures.values()], [int(one["n"]) for one in slices]
+    for figure in measures.values():
+        check_texts(figure, ("label",))
+    _ = [int(one["n"]) for one in slices]
     times = part["latency" if tuned else "base_latency"]
     check_numbers(times, ("n", "prompt_tokens", "output_tokens"))
     check_numbers(times, [name for name in (*LATENCIES, "tokens_per_s") if times[name] is not None])
+
+
+def check_texts(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raises KeyError or TypeError where one of `names` is no text."""
+    for name in names:
+        if not isinstance(values[name], str):
+            raise TypeError(f"{name} is no text")
 
 
 def check_numbers(values: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -276,7 +289,8 @@ def _counts(samples: Sequence[Sample]) -> Counted:
 def boards(results: Sequence[Result]) -> list[Board]:
     """The test sets of all results, those of our tasks first, with their entries best first.
 
-    Raises BadInput where two records hash a test set alike whose samples are of other documents.
+    A base that answered beside several models, on one kind of machine, is there once, as it answered last. Raises
+    BadInput where two records hash a test set alike whose samples are of other documents.
     """
     found: dict[tuple[str, str, str], list[Entry]] = {}
     keys: set[str] = set()
@@ -292,9 +306,20 @@ def boards(results: Sequence[Result]) -> list[Board]:
     for (task, label, digest), entries in sorted(found.items(), key=lambda part: (part[0][0] == FILES, part[0])):
         shown = label if labels[label] == 1 else f"{label} ({digest[:8]})"
         _check_same(entries)
+        entries = _once(entries)
         entries.sort(key=lambda entry: (-entry.figures["json_exact"]["k"], entry.key))
         made.append(Board(slug(shown, taken), shown, task, digest, tuple(entries), _texts(entries[0], digest)))
     return made
+
+
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries without a base's answers that the same base gave again, asked alike on a machine of that kind."""
+    last: dict[Any, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.result.record["created"], entry.key)):
+        weights = entry.result.record["hashes"]["weights"]
+        alike = (weights, entry.part["prompt"], entry.part["constraint"], entry.result.machine)
+        last[alike if entry.side == "base" and weights else entry.key] = entry
+    return list(last.values())
 
 
 def _identity(result: Result, test: Test) -> tuple[str, str, str]:
@@ -354,7 +379,7 @@ def track(recipe: Recipe, test: Test, side: str, learnt: Sequence[str]) -> str:
 def slug(text: str, taken: set[str]) -> str:
     """A name for a file of the site, out of any text and not in `taken`, to which it is added."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")[:80] or "unnamed"
-    if plain.lower() in taken:
+    while plain.lower() in taken:
         plain = f"{plain}-{hashlib.sha256(text.encode('utf-8')).hexdigest()[:8]}"
     taken.add(plain.lower())
     return plain

@@ -27,6 +27,9 @@ from slmbench.publish.leaderboard.quoted import Source, quoted
 from slmbench.publish.leaderboard.ranks import RULE, ranks
 from slmbench.publish.report import seconds
 
+TAIL = 20
+"""Documents that have to be timed for a twentieth of them to be one."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -99,17 +102,17 @@ def _truncated(figure: Figure) -> Markup:
 
 
 def _size(row: Row) -> Markup | str:
-    """Parameters; and the bytes of an export's files, which differ by its form."""
-    exported = row.entry.result.record.get("export", {}).get("bytes")
-    said = size(row.entry.result.size)
-    return join(said, quiet(f"{exported / 1e6:.0f} MB")) if isinstance(exported, int) else said
+    """Parameters, and the bytes of the weights, which an export has fewer of."""
+    said, taken = size(row.entry.result.size), row.entry.bytes
+    return join(said, quiet(f"{taken / 1e6:.0f} MB")) if taken is not None else said
 
 
 def _latency(row: Row) -> str:
-    more = row.entry.latency.get("p95_s")
+    more, count = row.entry.latency.get("p95_s"), row.entry.latency.get("n", 0)
     if row.latency is None:
         return NONE
-    return join(el("b", seconds(row.latency)), " ", quiet(f"p95 {seconds(more)}"))
+    slowest = f"p95 {seconds(more)}, " if count >= TAIL else ""
+    return join(el("b", seconds(row.latency)), " ", quiet(f"{slowest}{count} timed"))
 
 
 COLUMNS = (
@@ -125,7 +128,7 @@ COLUMNS = (
                             quiet(f"{row.entry.part['prompt']} prompt"))),
     Column("track", "Track", "asc", lambda row: row.entry.track,
            lambda row: join(row.entry.track, quiet(row.training_rows))),
-    Column("size", "Size", "asc", lambda row: row.entry.result.size, _size),
+    Column("size", "Size", "asc", lambda row: row.entry.bytes, _size),
     Column("latency", "Latency p50", "asc", lambda row: row.latency, _latency),
     Column("machine", "Machine", "asc", lambda row: row.entry.result.machine, _machine),
 )  # fmt: skip
@@ -182,6 +185,7 @@ def filters(rows: Sequence[Row]) -> Markup:
         "task": ("Task", same(dict.fromkeys(row.board.task for row in rows))),
         "set": ("Test set", [(row.board.key, row.board.label) for row in {row.number: row for row in rows}.values()]),
         "track": ("Track", same(track for track in TRACKS if any(row.entry.track == track for row in rows))),
+        "constraint": ("Constraint", same(sorted({row.entry.part["constraint"] for row in rows}))),
         "size": ("Size", [(str(number), f"up to {size(number)}") for number in sizes]),
         "machine": ("Machine", same(sorted({row.entry.result.machine for row in rows}))),
     }
@@ -222,7 +226,8 @@ def line(row: Row) -> Markup:
     data: dict[str, Any] = {
         "key": entry.key, "name": entry.name, "side": entry.side,
         "set": row.board.key, "label": row.board.label, "task": row.board.task, "track": entry.track,
-        "machine": entry.result.machine, "size": entry.result.size, "latency": row.latency,
+        "constraint": entry.part["constraint"],
+        "machine": entry.result.machine, "size": entry.result.size, "bytes": entry.bytes, "latency": row.latency,
         **{end: figure[end] for end in ("value", "low", "high")},
     }  # fmt: skip
     label = f"Compare {entry.name}, {entry.about}, on {row.board.label}"
@@ -255,7 +260,7 @@ def plots(boards: Sequence[Board]) -> Markup:
     options = [(board.key, board.label) for board in boards]
     figures = [
         el("figure", el("figcaption", words), el("div", class_="plot", id=f"plot-{axis}"), el("p", class_="front"))
-        for axis, words in (("size", "JSONExact against size"), ("latency", "JSONExact against latency"))
+        for axis, words in (("bytes", "JSONExact against size"), ("latency", "JSONExact against latency"))
     ]
     return el(
         "section",
@@ -299,9 +304,11 @@ def reading() -> Markup:
         "Constraint": "What held the decoding: free (whatever the model writes), schema, or grounded. Rows of "
         "different constraints are different rows.",
         "Track": join(*(el("span", el("b", name), f": {words}. ") for name, words in TRACKS.items())),
-        "Size": "Parameters of the base model; an adapter is merged into it.",
+        "Size": "Parameters of the base model, an adapter being merged into it; and what its weights take on the disk: "
+        "an export’s files, two bytes a parameter (bf16) elsewhere. The filter is by parameters, the plot by bytes.",
         "Latency": "One document at a time, from the prompt’s tokens to the last one, on the machine that the row "
-        "names; times of different machines do not compare.",
+        "names; times of different machines do not compare. An export answers all documents so and a run a few of "
+        f"them, so that a p95 is said of {TAIL} or more only.",
     }
     pairs = (join(el("dt", term), el("dd", words)) for term, words in terms.items())
     return el("section", el("h2", "How to read it"), el("dl", *pairs))

@@ -1,11 +1,12 @@
 "use strict";
 (() => {
-  const {make, state, keep, choose, percent} = slmbench;
+  const {state, keep, choose, percent} = slmbench;
   const $ = (id) => document.getElementById(id), table = $("board"), body = table.tBodies[0];
   // As they came: test sets in their order, ranks within each.
   const rows = [...body.rows], filters = [...document.querySelectorAll("[data-filter]")];
   const buttons = [...table.querySelectorAll("[data-sort]")];
-  let sort = {key: "test", way: "asc"}, picked = [];
+  const FIRST = {key: "test", way: "asc"};
+  let sort = FIRST, picked = [];
 
   function value(row, key) {
     const text = row.querySelector("." + key + "[data-v]").dataset.v;
@@ -44,7 +45,7 @@
     const set = filters.find((one) => one.dataset.filter === "set").value;
     if (set) $("plot-set").value = set;
     else if (left.length && !left.some((row) => row.dataset.set === $("plot-set").value)) $("plot-set").value = left[0].dataset.set;
-    plots(left.filter((row) => row.dataset.set === $("plot-set").value));
+    plots();
     pick();
     remember();
   }
@@ -61,7 +62,7 @@
   function restore() {
     const said = state(), button = buttons.find((one) => one.dataset.sort === said.get("sort"));
     for (const one of filters) choose(one, said.get(one.dataset.filter) || "");
-    sort = button ? {key: button.dataset.sort, way: said.get("way") === "desc" ? "desc" : "asc"} : {key: "test", way: "asc"};
+    sort = button ? {key: button.dataset.sort, way: said.get("way") === "desc" ? "desc" : "asc"} : FIRST;
     $("plot-set").value = $("plot-set").dataset.most;
     choose($("plot-set"), said.get("plot"));
     const known = new Set(rows.map((row) => row.dataset.key));
@@ -85,7 +86,7 @@
 
   // ---- plots
 
-  const SVG = "http://www.w3.org/2000/svg", MOST = 560, HIGH = 300, LEFT = 40, RIGHT = 150, TOP = 10, BOTTOM = 38;
+  const SVG = "http://www.w3.org/2000/svg", MOST = 560, LOWEST = 300, LEFT = 40, RIGHT = 150, TOP = 10, BOTTOM = 38, GAP = 13;
 
   function svgOf(tag, attributes, text) {
     const element = document.createElementNS(SVG, tag);
@@ -95,13 +96,15 @@
   }
 
   const WORDS = {
-    size: (x) => (x >= 1e9 ? (x / 1e9).toFixed(1) + " B" : Math.round(x / 1e6) + " M"),
+    bytes: (x) => (x >= 1e9 ? (x / 1e9).toFixed(1) + " GB" : Math.round(x / 1e6) + " MB"),
     latency: (x) => (x >= 1 ? Number(x.toFixed(2)) + " s" : Math.round(1000 * x) + " ms"),
   };
-  const TITLES = {size: "parameters", latency: "seconds a document, median"};
+  const NOUNS = {bytes: "size", latency: "latency"};
+  const TITLES = {bytes: "weights on the disk", latency: "seconds a document, median"};
 
-  function plots(shown) {
-    for (const axis of ["size", "latency"]) {
+  function plots() {
+    const shown = [...body.rows].filter((row) => !row.hidden && row.dataset.set === $("plot-set").value);
+    for (const axis of ["bytes", "latency"]) {
       const known = shown.filter((row) => Number(row.dataset[axis]) > 0).map((row) => ({
         name: row.dataset.name, base: row.dataset.side === "base", x: Number(row.dataset[axis]),
         y: Number(row.dataset.value), low: Number(row.dataset.low), high: Number(row.dataset.high),
@@ -112,11 +115,12 @@
       const timed = machine === null ? "" : " Timed on " + machine + ".";
       const left = known.length === points.length ? ""
         : " " + (known.length - points.length) + " more, timed on other machines, do not compare: choose theirs among the filters.";
+      const none = shown.length === known.length ? "" : " " + (shown.length - known.length) + " without a " + NOUNS[axis] + ".";
       const box = $("plot-" + axis), said = box.parentElement.querySelector(".front"), best = front(points);
       box.replaceChildren(...(points.length ? [chart(axis, points, best)] : []));
       said.textContent = points.length
-        ? "Pareto front: " + best.map((p) => p.name + " (" + percent(p.y) + ", " + WORDS[axis](p.x) + ")").join("; ") + "." + timed + left
-        : "None of these rows has a " + axis + ".";
+        ? "Pareto front: " + best.map((p) => p.name + " (" + percent(p.y) + ", " + WORDS[axis](p.x) + ")").join("; ") + "." + timed + left + none
+        : "None of these rows has a " + NOUNS[axis] + ".";
     }
   }
 
@@ -148,7 +152,7 @@
 
   // Heights of names, from the top down, moved so that none stands on another or below `lowest`.
   function apart(heights, lowest) {
-    const GAP = 13, found = [];
+    const found = [];
     for (const at of heights) found.push(Math.max(at, found.length ? found.at(-1) + GAP : 0));
     for (let i = found.length - 1, limit = lowest; i >= 0; i--, limit -= GAP) {
       found[i] = Math.min(found[i], limit);
@@ -160,6 +164,8 @@
   function chart(axis, points, best) {
     // As wide as its place, so that words keep their size on a phone.
     const WIDE = Math.max(320, Math.min(MOST, $("plot-" + axis).clientWidth));
+    // And as high as the names need that stand below each other.
+    const HIGH = Math.max(LOWEST, TOP + BOTTOM + GAP * points.length);
     const xs = points.map((p) => p.x), low = Math.min(...xs) / 1.5, high = Math.max(...xs) * 1.5;
     const x = (at) => LEFT + (Math.log(at / low) / Math.log(high / low)) * (WIDE - LEFT - RIGHT);
     const y = (at) => HIGH - BOTTOM - at * (HIGH - TOP - BOTTOM);
@@ -170,7 +176,12 @@
       svg.append(svgOf("path", {d: "M" + LEFT + " " + y(at) + "H" + (WIDE - RIGHT), class: "grid"}));
       svg.append(svgOf("text", {x: LEFT - 6, y: y(at) + 4, class: "end"}, 100 * at + " %"));
     }
-    for (const at of ticks(low, high)) svg.append(svgOf("text", {x: x(at), y: HIGH - BOTTOM + 16, class: "mid"}, WORDS[axis](at)));
+    let last = -Infinity;
+    for (const at of ticks(low, high)) {
+      if (x(at) - last < 40) continue;
+      last = x(at);
+      svg.append(svgOf("text", {x: x(at), y: HIGH - BOTTOM + 16, class: "mid"}, WORDS[axis](at)));
+    }
     svg.append(svgOf("text", {x: (LEFT + WIDE - RIGHT) / 2, y: HIGH - 5, class: "mid"}, TITLES[axis]));
     const steps = best.map((p, i) => (i ? "H" + x(p.x) + "V" + y(p.y) : "M" + x(p.x) + " " + y(p.y))).join("");
     if (best.length > 1) svg.append(svgOf("path", {d: steps, class: "pareto"}));
@@ -202,10 +213,12 @@
   }
   $("reset").addEventListener("click", () => {
     for (const one of filters) one.value = "";
+    sort = FIRST;
     draw();
   });
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", restore);
-  window.addEventListener("resize", draw);
+  // Rows stay where they are: one that is put in its place again loses the keyboard's focus.
+  window.addEventListener("resize", plots);
   restore();
 })();

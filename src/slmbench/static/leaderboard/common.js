@@ -144,7 +144,7 @@ const slmbench = (() => {
   }
 
   return {
-    make, state, keep, choose, options, loaded, chosen, percent, title, output, verdict, scroll, head, documentOf,
+    make, state, keep, choose, options, loaded, chosen, percent, title, verdict, scroll, head, documentOf,
     leavesTable, raw,
   };
 })();
