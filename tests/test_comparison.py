@@ -93,14 +93,14 @@ def test_what_each_run_took_stands_side_by_side() -> None:
     costs = section(page, "Costs")
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(<td>.*?)</tr>", costs)]
     found = {row[0]: row[1:] for row in rows}
-    assert found["training"] == ["–", "70 s", "–"] and found["answering"] == ["9 s", "8 s", "–"]
+    assert found["training"] == ["–", "70 s", "–"] and found["answering"] == ["9 s", "8 s", "3 s"]
     assert found["trained on"][:2] == ["–", "4,321 rows"] and found["peak memory of the run"][1] == "1.50 GiB"
     assert found["energy of the run"][1] == "0.0100 kWh (36,000 J)" and found["parameters"][0] == "1,234,567"
     assert found["machine"] == ["One, 2 cores", "One, 2 cores", "server http://x/v1"]
     assert costs.count("<polyline") == 1 and 'class="line r2"' in costs
-    confusion = section(page, "Confusion")
+    confusion = section(page, "The answers as a picture")
     assert confusion.count('<summary><span class="key">') == confusion.count("<svg") == 3
-    assert "Confusion" not in comparison_page("test", [FIRST, SECOND]) and not re.search(
+    assert "as a picture" not in comparison_page("test", [FIRST, SECOND]) and not re.search(
         "<polyline", section(comparison_page("test", [FIRST, SECOND]), "Costs")
     )
 

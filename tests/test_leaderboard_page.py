@@ -119,7 +119,7 @@ def test_another_size_of_the_window_leaves_the_focus(visit: Any) -> None:
 
 
 def test_plots_have_room_for_what_they_say(visit: Any) -> None:
-    """On a phone: no number on another, and a name for each of many rows."""
+    """On a phone: no number on another; and however many rows there are, the name of each within the picture."""
     page = visit(viewport={"width": 340, "height": 800})
     page.evaluate(
         "const body = document.querySelector('#board tbody'), row = body.rows[0];"
@@ -132,6 +132,17 @@ def test_plots_have_room_for_what_they_say(visit: Any) -> None:
         ".map((r) => [r.left, r.right])"
     )
     assert len(boxes) > 1 and all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
+    page.evaluate(
+        "const body = document.querySelector('#board tbody');"
+        "for (let i = 0; i < 40; i++) { const row = body.rows[0].cloneNode(true); row.id = ''; body.append(row); }"
+        "window.dispatchEvent(new Event('resize'));"
+    )
+    high = page.locator("#plot-latency svg").bounding_box()
+    names = [one.bounding_box() for one in page.locator("#plot-latency text.name").all()]
+    assert high and len(names) > 40
+    tops = sorted(box["y"] for box in names if box)
+    assert tops[0] >= high["y"] and tops[-1] <= high["y"] + high["height"]
+    assert all(lower - upper > 5 for upper, lower in itertools.pairwise(tops))
 
 
 def test_what_has_no_value_stands_last(visit: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from slmbench.compare import compare
 from slmbench.config import recipe_of
@@ -15,7 +15,7 @@ from slmbench.metrics import Sample
 from slmbench.pipeline import asked_examples, beside, task_of
 from slmbench.progress import say
 from slmbench.publish import load_record, load_samples, report
-from slmbench.publish.comparison import MOST, Side, comparison_page, side_of, told_apart
+from slmbench.publish.comparison import MOST, comparison_page, side_of, told_apart
 from slmbench.publish.lm_eval import Answered, lm_eval_files, task_name
 from slmbench.publish.record import Record, test_set
 from slmbench.publish.stored import FINISHED
@@ -82,19 +82,29 @@ def compare_runs(places: Sequence[Path], split: str | None) -> tuple[list[str], 
     Compared are the tuned samples of two to six results, or base and tuned of one; each is a run's folder or a file of
     `results/`. Raises BadInput for more, and where they did not answer the same documents.
     """
-    _, _, sides = compared(places, split)
-    return [side.name for side in sides], [compare(sides[0].samples, side.samples) for side in sides[1:]]
+    _, who = compared(places, split)
+    return [one.called for one in who], [compare(who[0].samples, one.samples) for one in who[1:]]
 
 
 def write_comparison(places: Sequence[Path], split: str | None, out: Path) -> Path:
     """The same as one HTML file, with the documents whose data is here."""
-    record, name, sides = compared(places, split)
-    write_atomic(out, comparison_page(name, sides, answered_examples(record, name, sides[0].samples)))
+    name, who = compared(places, split)
+    sides = [side_of(one.record, name, one.stage, one.samples, one.called) for one in who]
+    write_atomic(out, comparison_page(name, sides, answered_examples(who[0].record, name, who[0].samples)))
     return out
 
 
-def compared(places: Sequence[Path], split: str | None) -> tuple[Record, str, list[Side]]:
-    """(the first one's record, the test set, who is compared on it). Raises BadInput as `compare_runs` does."""
+class Compared(NamedTuple):
+    """One of those that are compared: a record, whose answers of it, and what it is called."""
+
+    record: Record
+    stage: Literal["tuned", "base"]
+    called: str
+    samples: Sequence[Sample]
+
+
+def compared(places: Sequence[Path], split: str | None) -> tuple[str, list[Compared]]:
+    """(the test set, who is compared on it). Raises BadInput as `compare_runs` does."""
     if len(places) > MOST:
         raise BadInput(f"compare takes {MOST} runs at most, not {len(places)}; compare fewer at once.")
     records = [load_record(place) for place in places]
@@ -106,15 +116,15 @@ def compared(places: Sequence[Path], split: str | None) -> tuple[Record, str, li
     else:
         names = told_apart([str(record["name"]) for record in records])
         stages = [(i, "tuned", called) for i, called in enumerate(names)]
-    sides = []
+    who = []
     for i, stage, called in stages:
         found = samples[i].get(name, {})
         if stage not in found or name not in records[i]["tests"]:
             raise BadInput(
                 f"{places[i]}: no {stage} samples of {name}; give a --split of {', '.join(records[i]['tests'])}."
             )
-        sides.append(side_of(records[i], name, stage, found[stage], called))
-    return records[0], name, sides
+        who.append(Compared(records[i], stage, called, found[stage]))
+    return name, who
 
 
 def answered_examples(record: Record, name: str, samples: Sequence[Sample]) -> list[Example]:

@@ -209,7 +209,7 @@ def examples_here(recipe: Recipe, own: Task, test: Test, verdict: Verdict) -> li
         if gone := [path for path in needed if not path.exists()]:
             verdict.notes.append(
                 f"{test.name}: {gone[0]} is not here: its answers were scored against the targets stored with them,"
-                f" and whether they satisfy their schema is as stored"
+                f" and whether those that are JSON satisfy their schema is as stored"
             )
             return None
     return asked_examples(recipe, own, test)
@@ -376,6 +376,7 @@ def answer_again(
                     advance(1, "")
             verdict.again[called] = {"rows": len(requests), "same": len(requests) - len(changed)}
             verdict.differences += changed
+        del backend, ask  # before the next model is loaded
 
 
 def drawn(examples: Sequence[Example], rows: int | None, seed: str) -> list[Example]:

@@ -68,7 +68,8 @@ def costs_of(record: Record, split: str, stage: Literal["tuned", "base"]) -> dic
             "peak memory of the run": f"{peak:.2f} GiB" if peak is not None else None,
             "energy of the run": energy_text(record["hardware"]) if "joules" in record.get("hardware", {}) else None,
         }
-    answered = spent.get(f"{stage}/{split}")
+    whole = spent.get("bench") if len(record["tests"]) == 1 else None  # of answers that no run wrote
+    answered = spent.get(f"{stage}/{split}", whole)
     found |= {"answering": f"{answered:,.0f} s" if answered is not None else None, "machine": machine_of(record)}
     return {name: words for name, words in found.items() if words is not None}
 
@@ -193,7 +194,7 @@ def pictures_section(sides: Sequence[Side]) -> list[Markup]:
     """What the task has to show of each side's answers, closed until it is asked for; nothing where it has nothing."""
     parts = [el("details", el("summary", name), Markup(side.picture))
              for name, side in zip(keys(sides), sides, strict=True) if side.picture]  # fmt: skip
-    return [el("section", el("h2", "Confusion"), *parts)] if parts else []
+    return [el("section", el("h2", "The answers as a picture"), *parts)] if parts else []
 
 
 def documents_section(sides: Sequence[Side], rows: Sequence[Sequence[Sample]], texts: Mapping[str, str]) -> Markup:

@@ -25,6 +25,10 @@ KEYS = (
     *("name", "created", "slmbench", "recipe", "machine", "weights", "adapter", "data", "prompt"),
     *("metrics", "base", "tests", "training", "seconds", "peak_memory_gib", "hashes"),
 )
+OBJECTS = ("recipe", "machine", "weights", "adapter", "data", "prompt", "tests", "training", "seconds", "hashes")
+"""What of these is an object, and no list or number."""
+SOME = ("asked", "export", "hardware")
+"""The objects that not every record has."""
 HASHES = ("recipe", "data", "prompt", "weights", "tokenizer", "adapter", "code")
 """What a record hashes before it is written with its samples, whose hash is added then, and its own."""
 
@@ -35,11 +39,14 @@ def check_record(value: Any, where: str) -> Record:
     if missing:
         raise BadInput(f"{where}: not a run's record, {missing[0]} is missing; give the run's own command again.")
     record: Record = value
-    for key in ("recipe", "data", "tests", "hashes"):
+    for key in (*OBJECTS, *(key for key in SOME if key in record)):
         if not isinstance(record[key], dict):
             raise BadInput(f"{where}: not a run's record, {key} is no object; give the run's own command again.")
     if not record["tests"]:
         raise BadInput(f"{where}: not a run's record, tests is empty; give the run's own command again.")
+    for what, number in (("peak_memory_gib", record["peak_memory_gib"] or 0), *record["seconds"].items()):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise BadInput(f"{where}: not a run's record, {what} is no number; give the run's own command again.")
     if not isinstance(record["name"], str):
         raise BadInput(f"{where}: not a run's record, name is no text; give its own command again.")
     try:

@@ -188,7 +188,8 @@ def update_readme(path: Path, results_dir: Path | None = None) -> bool:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}); give the README that holds the table.") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{path}: cannot be read ({why}); give the README that holds the table.") from None
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

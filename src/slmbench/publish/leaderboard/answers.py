@@ -5,8 +5,8 @@ A script and no JSON file, because a page that is opened from a disk may load sc
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +15,8 @@ from slmbench.publish.leaderboard.entries import COUNTS, Board, Entry
 from slmbench.schema import Path_, leaves, strict_loads
 
 Leaves = dict[Path_, Any]
+Places = dict[Path_, int | str]
+"""What the leaves of one document are called: those of the gold by their index, others by their path."""
 
 
 def script(board: Board) -> str:
@@ -30,12 +32,13 @@ def answers(board: Board) -> dict[str, Any]:
 
     `leaves` are [path, JSON text] of the gold. Of an entry: `exact`, `predicted`, `hits` (leaves), `kind` (an index
     into `kinds`), `out` (null where it is the gold's own text), and `changes`: [leaf, JSON text or null] for each leaf
-    that is not the gold's, `leaf` an index into `leaves`, or the path of one that the gold has not; null where the
-    output holds no JSON value.
+    that is not the gold's, `leaf` an index into `leaves`, or the path of one that the gold has not, numbered where two
+    paths are written alike; null where the output holds no JSON value.
     """
     golds = [dict(leaves(strict_loads(sample["target"]))) for sample in board.rows]
     kinds = [RIGHT]
-    entries = [_entry(entry, golds, kinds) for entry in board.entries]
+    places: list[Places] = [{path: index for index, path in enumerate(gold)} for gold in golds]
+    entries = [_entry(entry, golds, kinds, places) for entry in board.entries]
     return {
         "key": board.key,
         "label": board.label,
@@ -49,7 +52,7 @@ def answers(board: Board) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any]:
+def _entry(entry: Entry, golds: list[Leaves], kinds: list[str], places: list[Places]) -> dict[str, Any]:
     found = [outcome(sample) for sample in entry.samples]
     kinds += sorted(set(found) - set(kinds))
     scores = [sample["score"] for sample in entry.samples]
@@ -62,20 +65,21 @@ def _entry(entry: Entry, golds: list[Leaves], kinds: list[str]) -> dict[str, Any
         **{key: [score[key] for score in scores] for key in COUNTS},
         "kind": [kinds.index(name) for name in found],
         "out": [None if sample["output"] == sample["target"] else sample["output"] for sample in entry.samples],
-        "changes": [changes(gold, sample["output"]) for gold, sample in zip(golds, entry.samples, strict=True)],
+        "changes": [changes(*one, sample["output"]) for *one, sample in zip(golds, places, entry.samples, strict=True)],
     }
 
 
-def changes(gold: Mapping[Path_, Any], output: str) -> list[list[Any]] | None:
-    """The leaves of an output that are not those of the gold, as `answers` has them."""
+def changes(gold: Mapping[Path_, Any], places: Places, output: str) -> list[list[Any]] | None:
+    """The leaves of an output that are not those of the gold, as `answers` has them.
+
+    `places` is what each leaf of the document's answers is called; those that it has not are added.
+    """
     found = differing(gold, output)
     if found is None:
         return None
-    places: dict[Path_, Any] = {path: index for index, path in enumerate(gold)}
-    called = Counter[str]()
     for path in found[0]:
         if path not in places:  # two paths may be written alike, {"a.b": 1} and {"a": {"b": 1}}
             name = pointer(path)
-            called[name] += 1
-            places[path] = name if called[name] == 1 else f"{name} ({called[name]})"
+            alike = (name if n == 1 else f"{name} ({n})" for n in itertools.count(1))
+            places[path] = next(one for one in alike if one not in places.values())
     return [[places[path], spelt(found[1], path) or None] for path in found[0]]

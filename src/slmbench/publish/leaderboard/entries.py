@@ -41,9 +41,6 @@ TRACKS = {
 """What was trained on, seen from the test set."""
 COUNTS = ("hits", "predicted", "gold")
 """Of leaves, in a sample's score."""
-_OBJECTS = ("machine", "weights", "adapter", "data", "prompt", "training", "seconds")
-_SOME = ("asked", "export", "hardware")
-"""What not every result has."""
 _REMEDY = "give the run's own command again and publish it"
 
 
@@ -195,9 +192,6 @@ def load(folder: Path) -> list[Result]:
 
 def _result(path: Path, page: str) -> Result:
     record = load_record(path)
-    for key in (*_OBJECTS, *(key for key in _SOME if key in record)):
-        if not isinstance(record[key], dict):
-            raise BadInput(f"{path}: {key} is no object; {_REMEDY}.")
     if record["recipe"].get("task", "edge_json") not in tasks():
         raise BadInput(f"{path}: there is no task {record['recipe']['task']}; take the result away, or {_REMEDY}.")
     result = Result(path, page, record, load_samples(path, record), recipe_of(record["recipe"], f"{path}, recipe"))
@@ -289,8 +283,8 @@ def _counts(samples: Sequence[Sample]) -> Counted:
 def boards(results: Sequence[Result]) -> list[Board]:
     """The test sets of all results, those of our tasks first, with their entries best first.
 
-    A base that answered beside several models, on one kind of machine, is there once, as it answered last. Raises
-    BadInput where two records hash a test set alike whose samples are of other documents.
+    A base that gave the same answers beside several models, on one kind of machine, is there once: as it was timed, and
+    last. Raises BadInput where two records hash a test set alike whose samples are of other documents.
     """
     found: dict[tuple[str, str, str], list[Entry]] = {}
     keys: set[str] = set()
@@ -313,12 +307,13 @@ def boards(results: Sequence[Result]) -> list[Board]:
 
 
 def _once(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries without a base's answers that the same base gave again, asked alike on a machine of that kind."""
+    """The entries without a base's answers that are there already: the same, asked alike on a machine of that kind."""
     last: dict[Any, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.result.record["created"], entry.key)):
+    for entry in sorted(entries, key=lambda one: (one.latency["n"] > 0, one.result.record["created"], one.key)):
         weights = entry.result.record["hashes"]["weights"]
-        alike = (weights, entry.part["prompt"], entry.part["constraint"], entry.result.machine)
-        last[alike if entry.side == "base" and weights else entry.key] = entry
+        asked = (str(weights), entry.part["prompt"], entry.part["constraint"], entry.result.machine)
+        said = tuple(sample["output"] for sample in entry.samples)
+        last[(asked, said) if entry.side == "base" and weights else entry.key] = entry
     return list(last.values())
 
 
