@@ -65,7 +65,10 @@ def _entry(entry: Entry, golds: list[Leaves], kinds: list[str], places: list[Pla
         **{key: [score[key] for score in scores] for key in COUNTS},
         "kind": [kinds.index(name) for name in found],
         "out": [None if sample["output"] == sample["target"] else sample["output"] for sample in entry.samples],
-        "changes": [changes(*one, sample["output"]) for *one, sample in zip(golds, places, entry.samples, strict=True)],
+        "changes": [
+            changes(gold, called, sample["output"])
+            for gold, called, sample in zip(golds, places, entry.samples, strict=True)
+        ],
     }
 
 
