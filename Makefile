@@ -8,7 +8,10 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 RECIPE ?= recipes/edge_json_135m.yaml
 ARGS ?=
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
+# What is imported is compiled once, whatever the environment says: the libraries take many times as long to compile as
+# to load, and the tests start a hundred processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 FIND_PYTHON = for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$python"; exit 0; }; done
