@@ -194,7 +194,7 @@ def test_the_front_page_says_what_was_measured(board_site: Path) -> None:
     assert cells == {
         "pick": "", "rank": "3", "model": "gamma tuned smollm2-135m:12", "test": "edge_json/test 40 documents",
         "exact": "15.0 % 6/40 · 7.1–29.1", "truncated": "85.0 % 34/40", "constraint": "free schema prompt",
-        "track": "generated 503 rows", "size": "70 M 140 MB", "latency": "695 ms p95 870 ms, 40 timed",
+        "track": "generated 503 rows", "size": "70 M 140 MB", "latency": "695 ms p95 870 ms 40 timed",
         "machine": "Example 2 cores",
     }  # fmt: skip
 

@@ -111,8 +111,8 @@ def _latency(row: Row) -> str:
     more, count = row.entry.latency.get("p95_s"), row.entry.latency.get("n", 0)
     if row.latency is None:
         return NONE
-    slowest = f"p95 {seconds(more)}, " if count >= TAIL else ""
-    return join(el("b", seconds(row.latency)), " ", quiet(f"{slowest}{count} timed"))
+    slowest = [" ", quiet(f"p95 {seconds(more)}")] if count >= TAIL else []
+    return join(el("b", seconds(row.latency)), *slowest, " ", quiet(f"{count} timed"))
 
 
 COLUMNS = (
