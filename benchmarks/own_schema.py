@@ -75,8 +75,10 @@ def measured(folder: Path, way: str, arguments: argparse.Namespace) -> tuple[dic
     project = arguments.work / f"{name}_{way}"
     if (project / DONE).is_file():
         before = dict(read_json(project / DONE, "delete it"))
-        if before.get("minutes") == arguments.minutes:
-            return before, answered(project, name)
+        if before.get("minutes") != arguments.minutes:
+            asked_for = f"made with --minutes {before.get('minutes')}, not {arguments.minutes:g}"
+            raise BadInput(f"{project}: {asked_for}; delete it, or give --work another folder.")
+        return before, answered(project, name)
     shutil.rmtree(project, ignore_errors=True)
     own = ["--test", test.resolve(), *(["--labelled", labelled.resolve()] if way == "labelled" else [])]
     setting = [word for change in arguments.set for word in ("--set", change)]

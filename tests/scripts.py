@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/, called in this process: one of their own takes twelve seconds to load its libraries."""
+"""The scripts of benchmarks/, called in this process: each of its own would load torch and transformers first."""
 
 from __future__ import annotations
 

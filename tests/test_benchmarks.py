@@ -283,6 +283,10 @@ def test_from_a_schema_to_rows(wide_folder: Path, tmp_path: Path) -> None:
     assert found["grounded"]["schema_compliance"]["n"] == 5
     assert table.count("| mail |") == 4 and "made documents and 5 labelled" in table
     assert own_schema_table.own_table(tmp_path) == "Nothing has been measured yet."
+    # What took minutes is not thrown away for other settings.
+    code, _, errors = benchmark("own_schema.py", *given, "--way", "labelled", "--minutes", 2)
+    assert code == 2 and "made with --minutes 1.0, not 2; delete it, or give --work" in errors
+    assert (work / "mail_labelled" / "own_schema.json").is_file()
     code, _, errors = benchmark("own_schema.py", tmp_path)
     assert code == 2 and "schema.json is missing" in errors
 

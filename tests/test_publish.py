@@ -596,6 +596,13 @@ def test_results_without_their_samples_are_refused(tmp_path: Path) -> None:
         (json.dumps({**RECORD, "tests": {}}), "tests is empty"),
         (json.dumps({**RECORD, "created": "today"}), "created is no time"),
         (json.dumps({**RECORD, "name": 5}), "name is no text"),
+        (json.dumps({**RECORD, "peak_memory_gib": ""}), "peak_memory_gib is no number"),
+        (json.dumps({**RECORD, "seconds": {"train": True}}), "seconds.train is no number"),
+        (json.dumps({**RECORD, "weights": {"parameters": "x"}}), "weights.parameters is no number"),
+        (json.dumps({**RECORD, "hardware": {"joules": ""}}), "hardware.joules is no number"),
+        (json.dumps({**RECORD, "training": {"validation_losses": "12"}}), "training.validation_losses is no list"),
+        (json.dumps({**RECORD, "training": {"validation_losses": [1, None]}}), "validation_losses.1 is no number"),
+        (json.dumps({**RECORD, "machine": []}), "machine is no object"),
         ("{", "not readable as JSON"),
     ):
         published(tmp_path).write_text(text, encoding="utf-8")

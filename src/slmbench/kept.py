@@ -15,7 +15,7 @@ from typing import Any
 
 from slmbench import bench
 from slmbench.config import Recipe, recipe_of
-from slmbench.core import BadInput, Example, Model, Task, find_split, load_task, tasks
+from slmbench.core import BadInput, Example, Model, Task, find_split, load_task
 from slmbench.data import data_hash
 from slmbench.exported import AGAIN, Exported
 from slmbench.memory import machine
@@ -118,7 +118,7 @@ def kept_baseline(
 
 def _of_server(folder: Path, model: Model, test: str, asked: Mapping[str, Any]) -> Kept:
     called, task = str(model.manifest["name"]), str(model.manifest["task"])
-    name = _name(called, "served", asked)
+    name = _name(called, "served", load_task(task), asked)
     recipe = _recipe(_untrained(name, called, task, [test], asked["schemas"]))
     weights = {"name": called, "origin": model.where, "server": model.identity.get("server", "")}
     return Kept(folder / f"{name}.json", recipe, {}, weights, {}, {}, {"asked": dict(asked)}, here=False)
@@ -129,9 +129,10 @@ def _of_export(folder: Path, model: Model, test: str, asked: Mapping[str, Any]) 
     if "recipe" not in manifest:
         raise BadInput(f"{model.where}: written by an older version, which did not say how it was trained; {AGAIN}.")
     recipe, base = manifest["recipe"], dict(manifest["base"])
-    name = _name(manifest["name"], str(manifest["form"]), asked)
+    own = load_task(recipe["task"])
+    name = _name(manifest["name"], str(manifest["form"]), own, asked)
     data = {**recipe["data"], "tests": [{"split": test, "prompt": manifest["prompt"]["style"], "base": False}]}
-    if not find_split(load_task(recipe["task"]), test) and asked["schemas"]:
+    if not find_split(own, test) and asked["schemas"]:
         data["schemas"] = asked["schemas"]
     # Answers are as long as `bench` lets them be.
     budget = {"budget_factor": bench.BUDGET_FACTOR, "budget_extra": bench.BUDGET_EXTRA, "latency_rows": 0}
@@ -160,10 +161,11 @@ def _recipe(raw: Mapping[str, Any]) -> Recipe:
     return recipe_of(dict(raw), "--results")
 
 
-def _name(model: object, form: str, asked: Mapping[str, Any]) -> str:
+def _name(model: object, form: str, own: Task, asked: Mapping[str, Any]) -> str:
     """A name for a file: what was asked otherwise than usual is another row, and has another."""
-    task, _, split = asked["split"].rpartition("/")
-    other, split = [task] if task in tasks() else [], Path(split).stem
+    split = Path(asked["split"]).stem
+    found = find_split(own, asked["split"])
+    other = [found[0].name] if found and found[0].name != own.name else []
     words = [model, form, *other, *([split] if split != "test" else []), *([asked["rows"]] if asked["rows"] else [])]
     words += [asked["constraint"]] if asked["constraint"] != "schema" else []
     plain = "_".join(re.sub(r"[^\w.-]+", "_", str(word)).strip("._-") for word in words)

@@ -51,6 +51,6 @@ def test_a_first_look_with_a_kill_on_the_way(base: models.BaseModel, tmp_path: P
     assert len(ids) == len(set(ids)) == 8
     assert (folder / "report.html").is_file() and (folder / "README.md").is_file()
     # Anybody with the adapter may have the answers written again: on one machine they are the same.
-    again = [sys.executable, "-m", "slmbench.cli", "verify", str(folder), "--rerun", str(folder), "--rows", "4"]
+    again = [sys.executable, "-m", "slmbench.cli", "verify", str(folder), "--rerun", str(folder), "--rows", "1"]
     done = subprocess.run(again, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0 and "test: answered again, the same 4 of 4" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "test: answered again, the same 1 of 1" in done.stdout, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from slmbench.core import BadInput, Example, load_task
 from slmbench.metrics import LABELS, SLICE_KEYS, Figure, Sample, slice_order, slices, summarize
 from slmbench.monitor import energy_text
 from slmbench.publish.faults import leaf_table, outcome
-from slmbench.publish.html import Markup, bars, el, join, key, line_chart, pre, table
+from slmbench.publish.html import NONE, Markup, bars, el, join, key, line_chart, pre, table
 from slmbench.publish.page import entry, listing, page
 from slmbench.publish.record import Record, machine_of
 from slmbench.publish.report import FILTERS, TIMES, tile, times
@@ -20,7 +20,6 @@ from slmbench.publish.tables import change, full
 MOST = 6
 """Runs at once: colours that can be told apart in light and dark."""
 MAX_DOCUMENTS = 500
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def costs_of(record: Record, split: str, stage: Literal["tuned", "base"]) -> dic
     found = {"parameters": f"{parameters:,}" if parameters else None}
     if stage == "tuned":
         peak, size = record["peak_memory_gib"], record.get("export", {}).get("bytes")
-        rows = record["data"].get("train", {}).get("rows")
+        rows = (record["data"].get("train") or {}).get("rows")
         found |= {
             "files of the export": f"{size / 1e6:.0f} MB" if size else None,
             "trained on": f"{rows:,} rows" if rows else None,

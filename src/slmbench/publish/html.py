@@ -10,6 +10,8 @@ import numpy as np
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 200, 52, 16, 10, 34
 Point = tuple[float, float]
+NONE = "–"
+"""What stands where there is nothing to say."""
 
 
 class Markup(str):

@@ -29,6 +29,8 @@ OBJECTS = ("recipe", "machine", "weights", "adapter", "data", "prompt", "tests",
 """What of these is an object, and no list or number."""
 SOME = ("asked", "export", "hardware")
 """The objects that not every record has."""
+NUMBERS = (("weights", "parameters"), ("adapter", "parameters"), ("export", "bytes"), ("hardware", "joules"))
+"""What is a number where it is there."""
 HASHES = ("recipe", "data", "prompt", "weights", "tokenizer", "adapter", "code")
 """What a record hashes before it is written with its samples, whose hash is added then, and its own."""
 
@@ -44,7 +46,17 @@ def check_record(value: Any, where: str) -> Record:
             raise BadInput(f"{where}: not a run's record, {key} is no object; give the run's own command again.")
     if not record["tests"]:
         raise BadInput(f"{where}: not a run's record, tests is empty; give the run's own command again.")
-    for what, number in (("peak_memory_gib", record["peak_memory_gib"] or 0), *record["seconds"].items()):
+    losses = record["training"].get("validation_losses", [])
+    if not isinstance(losses, list):
+        raise BadInput(f"{where}: not a run's record, training.validation_losses is no list; give its own command again.")
+    known = {f"{part}.{key}": record.get(part, {}).get(key) for part, key in NUMBERS}
+    known["peak_memory_gib"] = record["peak_memory_gib"]
+    numbers = {
+        **{f"seconds.{stage}": value for stage, value in record["seconds"].items()},
+        **{f"training.validation_losses.{i}": loss for i, loss in enumerate(losses)},
+        **{what: value for what, value in known.items() if value is not None},
+    }
+    for what, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise BadInput(f"{where}: not a run's record, {what} is no number; give the run's own command again.")
     if not isinstance(record["name"], str):

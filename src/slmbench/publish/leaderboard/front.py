@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmbench.metrics import Figure, shown
-from slmbench.publish.html import Markup, el, join
+from slmbench.publish.html import NONE, Markup, el, join
 from slmbench.publish.leaderboard.entries import TRACKS, Board, Entry, Result
 from slmbench.publish.leaderboard.page import (
-    NONE,
     breakable,
     frame,
     grid,

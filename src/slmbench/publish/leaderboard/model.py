@@ -9,10 +9,10 @@ import yaml
 
 from slmbench.metrics import SLICE_KEYS, Figure
 from slmbench.publish.card import commands, flattened, plain
-from slmbench.publish.html import Markup, el, line_chart
+from slmbench.publish.html import NONE, Markup, el, line_chart
 from slmbench.publish.leaderboard.entries import Board, Result
 from slmbench.publish.leaderboard.front import count
-from slmbench.publish.leaderboard.page import NONE, facts, frame, grid, measured, size
+from slmbench.publish.leaderboard.page import facts, frame, grid, measured, size
 from slmbench.publish.leaderboard.testset import TITLES
 from slmbench.publish.record import Record
 from slmbench.publish.report import TIMES, seconds, times
@@ -109,8 +109,7 @@ def slices_table(part: Mapping[str, Any], key: str, label: str, side: str) -> Ma
 def training(result: Result, curve: Curve) -> Markup:
     """What training came to, its losses, how accuracy grew with its rows, and the recipe."""
     record = result.record
-    found = record["training"].get("validation_losses")
-    losses = [value for value in found if isinstance(value, int | float)] if isinstance(found, list) else []
+    losses = record["training"].get("validation_losses", [])
     charts = []
     if len(losses) > 1:
         points = [(float(epoch), float(value)) for epoch, value in enumerate(losses, 1)]

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from slmbench import __version__
 from slmbench.metrics import Figure
-from slmbench.publish.html import Markup, el, join
+from slmbench.publish.html import NONE, Markup, el, join
 from slmbench.publish.tables import full
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
 )
 PAGES = {"index": "Leaderboard", "compare": "Compare", "documents": "Documents", "method": "Method"}
-NONE = "–"
 
 
 def frame(

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from slmbench.core import BadInput
-from slmbench.publish.html import Markup, el, join
-from slmbench.publish.leaderboard.page import NONE, grid
+from slmbench.publish.html import NONE, Markup, el, join
+from slmbench.publish.leaderboard.page import grid
 
 FILE = Path(__file__).parents[1] / "quoted.yaml"
 

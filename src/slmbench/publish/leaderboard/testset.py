@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import chain
 
 from slmbench.metrics import LABELS, METRICS, SLICE_KEYS, Figure, slice_order
-from slmbench.publish.html import Markup, el, join
+from slmbench.publish.html import NONE, Markup, el, join
 from slmbench.publish.leaderboard.entries import FILES, Board
 from slmbench.publish.leaderboard.front import Row, count
-from slmbench.publish.leaderboard.page import NONE, facts, frame, grid, measured, quiet
+from slmbench.publish.leaderboard.page import facts, frame, grid, measured, quiet
 
 TITLES = {"complexity": "complexity", "style": "style", "schema_id": "schema"}
 
