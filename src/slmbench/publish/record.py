@@ -48,7 +48,8 @@ def check_record(value: Any, where: str) -> Record:
         raise BadInput(f"{where}: not a run's record, tests is empty; give the run's own command again.")
     losses = record["training"].get("validation_losses", [])
     if not isinstance(losses, list):
-        raise BadInput(f"{where}: not a run's record, training.validation_losses is no list; give its own command again.")
+        what = "training.validation_losses is no list"
+        raise BadInput(f"{where}: not a run's record, {what}; give the run's own command again.")
     known = {f"{part}.{key}": record.get(part, {}).get(key) for part, key in NUMBERS}
     known["peak_memory_gib"] = record["peak_memory_gib"]
     numbers = {
